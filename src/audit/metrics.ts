@@ -1,0 +1,100 @@
+// What is counted, in Prometheus text. Every label has a closed set of values: nothing a client writes becomes one.
+
+import { Counter, exponentialBuckets, Gauge, Histogram, Registry } from 'prom-client'
+import type { TlsRejectionCause } from '../core/record.ts'
+import type { Reason } from '../core/refusal.ts'
+
+export type ListenerDoor = 'proxy' | 'transparent' | 'gateway'
+
+export interface Metrics {
+  /** The names that may stand in the `client` label; all others count as `anonymous`. */
+  setClients(names: readonly string[]): void
+  decided(request: {
+    readonly decision: 'allow' | 'deny'
+    readonly reason: Reason | null
+    readonly client: string
+  }): void
+  completed(request: { readonly durationMs: number; readonly bytesSent: number; readonly bytesReceived: number }): void
+  connectionOpened(door: ListenerDoor): void
+  connectionClosed(door: ListenerDoor): void
+  /** Over the limit of connections. */
+  connectionRefused(): void
+  tlsRejected(cause: TlsRejectionCause): void
+  /** Totals of the cache since it was made. */
+  leafCache(totals: { readonly hits: number; readonly misses: number; readonly size?: number }): void
+  /** So many records more are in the trail. */
+  recorded(count: number): void
+  /** A request was refused because it could not be recorded. */
+  unrecorded(): void
+  text(): Promise<string>
+  readonly contentType: string
+}
+
+export interface MetricsOptions {
+  readonly version?: string
+  readonly clients?: readonly string[]
+}
+
+const ANONYMOUS = 'anonymous'
+const DURATION_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300]
+/** 256 B to 512 MiB. */
+const BYTES = exponentialBuckets(256, 8, 8)
+
+export function createMetrics(options: MetricsOptions = {}): Metrics {
+  const registry = new Registry()
+  const registers = [registry]
+  const counter = <T extends string>(name: string, help: string, ...labelNames: T[]): Counter<T> =>
+    new Counter({ name: `mcp_egress_${name}`, help, labelNames, registers })
+  const gauge = <T extends string>(name: string, help: string, ...labelNames: T[]): Gauge<T> =>
+    new Gauge({ name: `mcp_egress_${name}`, help, labelNames, registers })
+  const histogram = (name: string, help: string, buckets: number[]): Histogram =>
+    new Histogram({ name: `mcp_egress_${name}`, help, buckets, registers })
+
+  const requests = counter('requests_total', 'Decisions taken.', 'decision', 'reason', 'client')
+  const duration = histogram(
+    'request_duration_seconds',
+    'From the request head to the end of the answer.',
+    DURATION_SECONDS,
+  )
+  const requestBytes = histogram('request_bytes', 'Body bytes sent to upstream.', BYTES)
+  const responseBytes = histogram('response_bytes', 'Body bytes received from upstream.', BYTES)
+  const connections = gauge('connections', 'Open client connections.', 'door')
+  const connectionsRefused = counter('connections_refused_total', 'Client connections over the limit.')
+  const tlsRejected = counter('tls_rejected_total', 'Client handshakes that failed.', 'cause')
+  const leafHits = counter('leaf_cache_hits', 'Leaf certificates taken from the cache.')
+  const leafMisses = counter('leaf_cache_misses', 'Leaf certificates made.')
+  const leafSize = gauge('leaf_cache_size', 'Leaf certificates held.')
+  const records = counter('audit_records_total', 'Records in the audit trail since the start.')
+  const failures = counter('audit_failures_total', 'Requests refused because they could not be recorded.')
+  const build = gauge('build_info', 'Always 1; the labels say what runs.', 'version', 'node_version')
+  build.set({ version: options.version ?? 'unknown', node_version: process.versions.node }, 1)
+
+  let clients = new Set(options.clients)
+  return {
+    setClients: (names) => {
+      clients = new Set(names)
+    },
+    decided: ({ decision, reason, client }) =>
+      requests.inc({ decision, reason: reason ?? 'none', client: clients.has(client) ? client : ANONYMOUS }),
+    completed: ({ durationMs, bytesSent, bytesReceived }) => {
+      duration.observe(durationMs / 1_000)
+      requestBytes.observe(bytesSent)
+      responseBytes.observe(bytesReceived)
+    },
+    connectionOpened: (door) => connections.inc({ door }),
+    connectionClosed: (door) => connections.dec({ door }),
+    connectionRefused: () => connectionsRefused.inc(),
+    tlsRejected: (cause) => tlsRejected.inc({ cause }),
+    leafCache: ({ hits, misses, size }) => {
+      leafHits.reset()
+      leafHits.inc(hits)
+      leafMisses.reset()
+      leafMisses.inc(misses)
+      if (size !== undefined) leafSize.set(size)
+    },
+    recorded: (count) => records.inc(count),
+    unrecorded: () => failures.inc(),
+    text: () => registry.metrics(),
+    contentType: registry.contentType,
+  }
+}

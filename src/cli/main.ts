@@ -1,0 +1,59 @@
+#!/usr/bin/env node
+// The command: one verb a file, wired together here and nowhere else.
+
+import './early-signals.ts'
+import { Command, CommanderError } from 'commander'
+import { openAuthority } from '../tls/authority.ts'
+import { caCommand } from './ca.ts'
+import { EXIT, ExitError } from './exit.ts'
+import { explainCommand } from './explain.ts'
+import { healthCommand } from './health.ts'
+import { initCommand } from './init.ts'
+import { iptablesCommand } from './iptables.ts'
+import { configOf } from './loaded.ts'
+import { proxyCommand } from './proxy.ts'
+import { testCommand } from './test-policy.ts'
+import { validateConfigCommand } from './validate-config.ts'
+import { VERSION } from './version.ts'
+
+function program(): Command {
+  const root = new Command('mcp-egress')
+    .description('Transparent egress inspection proxy for MCP servers')
+    .version(VERSION)
+    .showHelpAfterError()
+    .enablePositionalOptions()
+  const verbs = [
+    proxyCommand(),
+    initCommand((directory) => openAuthority(directory, new Date()).fingerprint256),
+    validateConfigCommand(),
+    explainCommand(),
+    testCommand(),
+    caCommand(({ config, directory }) => directory ?? configOf(config).caDirectory),
+    iptablesCommand((file) => redirectTargets(file)),
+    healthCommand(),
+  ]
+  for (const verb of verbs) root.addCommand(verb)
+  for (const command of [root, ...verbs.flatMap((verb) => [verb, ...verb.commands])]) command.exitOverride()
+  return root
+}
+
+function redirectTargets(file: string | undefined): ReturnType<Parameters<typeof iptablesCommand>[0]> {
+  const { listen } = configOf(file)
+  return {
+    transparent: listen.transparent.flatMap((address) => (address.kind === 'tcp' ? [address] : [])),
+    adminPorts: listen.admin.flatMap((address) => (address.kind === 'tcp' ? [address.port] : [])),
+  }
+}
+
+try {
+  await program().parseAsync()
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? EXIT.done : EXIT.usage
+  else if (error instanceof ExitError) {
+    if (error.message !== '') process.stderr.write(`${error.message}\n`)
+    process.exitCode = error.code
+  } else {
+    process.stderr.write(`mcp-egress: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`)
+    process.exitCode = EXIT.failure
+  }
+}

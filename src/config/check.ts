@@ -1,0 +1,203 @@
+// What takes more than one member to judge: references, uniqueness, and whether the rules compile to a policy.
+
+import type { ClientProblem, Identity } from '../core/identity.ts'
+import { ANONYMOUS, clientProblems, compileIdentity } from '../core/identity.ts'
+import type { Policy } from '../core/policy.ts'
+import { compilePolicy } from '../core/policy.ts'
+import type { ClientSpec, RuleSpec } from '../core/rule.ts'
+import { items, member } from './plain-data.ts'
+import type { Finding, Place } from './problem.ts'
+import { formatListenAddress } from './quantity.ts'
+import type { ConfigFile } from './schema.ts'
+import { isReference } from './substitute.ts'
+import { checkShape } from './wording.ts'
+
+/** What the command line adds to a file. */
+export interface Overrides {
+  /** Hosts to allow: any method and path, https on its default port. */
+  readonly allow: readonly string[]
+  readonly observe: boolean
+}
+
+/** A file that holds: its members with the overrides applied, and what its rules and clients compile to. */
+export interface Effective {
+  readonly file: ConfigFile
+  readonly mode: 'enforce' | 'observe'
+  readonly clients: readonly ClientSpec[]
+  readonly rules: readonly RuleSpec[]
+  readonly policy: Policy
+  readonly identity: Identity
+}
+
+export type Checked =
+  | { readonly ok: true; readonly effective: Effective }
+  | { readonly ok: false; readonly findings: readonly Finding[] }
+
+/** Checks the value of a file, references replaced. Where the shape is wrong, what is left of it is checked all the same. */
+export function checkFile(value: unknown, overrides: Overrides): Checked {
+  const shaped = checkShape(value)
+  if (shaped.ok) return checkMeaning(shaped.file, wholeFile(shaped.file), overrides)
+  const sound = soundPart(value, shaped.findings)
+  const part = checkShape(sound.value)
+  const rest = part.ok ? checkMeaning(part.file, sound.names, overrides) : null
+  return { ok: false, findings: [...shaped.findings, ...(rest?.ok === false ? rest.findings : [])] }
+}
+
+/** Secrets that stand in the file as they are. Takes the value as written. */
+export function literalSecrets(written: unknown): Finding[] {
+  const clients = items(member(written, 'clients')).map((client, index): [Place, unknown] => [
+    ['clients', index, 'token'],
+    member(client, 'token'),
+  ])
+  const admin: [Place, unknown] = [['admin', 'token'], member(member(written, 'admin'), 'token')]
+  return [...clients, admin].flatMap(([place, secret]) => {
+    if (secret === undefined || secret === null || (typeof secret === 'string' && isReference(secret))) return []
+    const fix = 'write ${NAME} and set that variable, or file:PATH; and replace this secret, it has been written down'
+    return [{ place, message: 'a secret stands in the file', fix }]
+  })
+}
+
+/** Where the entries of a checked part stand in the whole file, and what may be referred to. */
+interface Names {
+  readonly rules: readonly number[]
+  readonly clients: readonly number[]
+  readonly tests: readonly number[]
+  readonly ruleIds: ReadonlySet<string>
+  readonly clientNames: ReadonlySet<string>
+}
+
+function wholeFile({ rules = [], clients = [], tests = [] }: ConfigFile): Names {
+  return {
+    rules: [...rules.keys()],
+    clients: [...clients.keys()],
+    tests: [...tests.keys()],
+    ruleIds: new Set(rules.map(({ id }) => id)),
+    clientNames: new Set(clients.map(({ name }) => name)),
+  }
+}
+
+/**
+ * The file without its misshapen rules, clients, tests and sections; names that stood in them stay known. A rule that
+ * lacks nothing but a good id is given one, so that the rest of it is looked at.
+ */
+function soundPart(value: unknown, findings: readonly Finding[]): { value: unknown; names: Names } {
+  const faultsOf = (section: string): readonly Finding[] => findings.filter(({ place }) => place[0] === section)
+  const kept = (section: string): number[] => {
+    const faults = faultsOf(section).filter(({ place }) => !isRuleId(place))
+    const isFaulty = (index: number): boolean => faults.some(({ place }) => place.length === 1 || place[1] === index)
+    return [...items(member(value, section)).keys()].filter((index) => !isFaulty(index))
+  }
+  const pick = (section: string): unknown[] => kept(section).map((index) => items(member(value, section))[index])
+  const unnamed = new Set(faultsOf('rules').flatMap(({ place }) => (isRuleId(place) ? [place[1]] : [])))
+  const rules = kept('rules').map((index) => {
+    const rule = items(member(value, 'rules'))[index]
+    return unnamed.has(index) && typeof rule === 'object' ? { ...rule, id: `rule-${index}-without-id` } : rule
+  })
+  const listen = faultsOf('listen').length > 0 ? undefined : member(value, 'listen')
+  return {
+    value: {
+      version: 1,
+      ...(listen === undefined ? {} : { listen }),
+      clients: pick('clients'),
+      rules,
+      tests: pick('tests'),
+    },
+    names: {
+      rules: kept('rules'),
+      clients: kept('clients'),
+      tests: kept('tests'),
+      ruleIds: strings(value, 'rules', 'id'),
+      clientNames: strings(value, 'clients', 'name'),
+    },
+  }
+}
+
+function isRuleId(place: Place): boolean {
+  return place.length === 3 && place[0] === 'rules' && place[2] === 'id'
+}
+
+function checkMeaning(file: ConfigFile, names: Names, overrides: Overrides): Checked {
+  const clients = file.clients ?? []
+  const opened = [...new Set(overrides.allow)]
+  const rules = [...(file.rules ?? []), ...opened.map(ruleForHost)]
+  const mode = overrides.observe ? 'observe' : (file.mode ?? 'enforce')
+  const placeOfRule = (index: number): Place => {
+    const host = opened[index - (file.rules ?? []).length]
+    return host === undefined ? ['rules', names.rules[index] ?? index] : [`--allow ${host}`]
+  }
+  // A client that is left out for its shape is still one that rules may name; its place-holder never serves a request.
+  const leftOut = [...names.clientNames].filter((name) => !clients.some((client) => client.name === name))
+  const known = [...clients, ...leftOut.map((name) => ({ name, token: name }))]
+  const compiled = compilePolicy({ mode, clients: known, rules })
+  const policyProblems = compiled.kind === 'ok' ? [] : compiled.problems
+  const findings = [
+    ...clientProblems(clients).map((problem) => clientFinding(problem, names.clients)),
+    ...policyProblems.flatMap(({ ruleIndex, at, message, fix }) => {
+      if (ruleIndex === null) return []
+      const place = placeOfRule(ruleIndex)
+      return [{ place: place.length === 1 ? place : [...place, ...parsePlace(at)], message, fix }]
+    }),
+    ...listenerFindings(file),
+    ...testFindings(file, names),
+  ]
+  if (findings.length > 0 || compiled.kind === 'bad') return { ok: false, findings }
+  const { policy } = compiled
+  return { ok: true, effective: { file, mode, clients, rules, policy, identity: compileIdentity(clients) } }
+}
+
+function ruleForHost(host: string): RuleSpec {
+  const id = `allow-${host}`.replaceAll(/[^A-Za-z0-9._-]/g, '_')
+  return { id, kind: 'allow', match: { hosts: [host] } }
+}
+
+function clientFinding({ at, message, fix }: ClientProblem, indexes: readonly number[]): Finding {
+  const [, index, ...rest] = parsePlace(at)
+  return { place: ['clients', indexes[Number(index)] ?? 0, ...rest], message, fix }
+}
+
+function listenerFindings({ listen }: ConfigFile): Finding[] {
+  const taken = new Map<string, string>()
+  return Object.entries(listen ?? {}).flatMap(([door, addresses]) =>
+    addresses.flatMap((address, index): Finding[] => {
+      const text = formatListenAddress(address)
+      const owner = taken.get(text)
+      if (address.kind === 'unix' || address.port !== 0) taken.set(text, door)
+      if (owner === undefined) return []
+      return [
+        { place: ['listen', door, index], message: `${text} is taken by listen.${owner}`, fix: 'choose another port' },
+      ]
+    }),
+  )
+}
+
+function testFindings({ tests = [] }: ConfigFile, names: Names): Finding[] {
+  return tests.flatMap(({ client, rule }, position): Finding[] => {
+    const found: Finding[] = []
+    const index = names.tests[position] ?? position
+    const name = typeof client === 'string' ? client : client?.name
+    const isKnown = name === undefined || name === ANONYMOUS || names.clientNames.has(name)
+    if (!isKnown) found.push(unknownName(['tests', index, 'client'], 'client', name, names.clientNames))
+    if (rule !== undefined && !names.ruleIds.has(rule)) {
+      found.push(unknownName(['tests', index, 'rule'], 'rule', rule, names.ruleIds))
+    }
+    return found
+  })
+}
+
+function unknownName(place: Place, what: string, name: string, known: ReadonlySet<string>): Finding {
+  const fix = known.size === 0 ? `add it to ${what}s` : `known: ${[...known].join(', ')}`
+  return { place, message: `no ${what} is named ${JSON.stringify(name)}`, fix }
+}
+
+/** Reads `allow.hosts[0]` back into steps. */
+function parsePlace(at: string): Place {
+  return at
+    .split(/[.[\]]+/)
+    .filter((step) => step !== '')
+    .map((step) => (/^\d+$/.test(step) ? Number(step) : step))
+}
+
+function strings(value: unknown, section: string, key: string): Set<string> {
+  const found = items(member(value, section)).map((item) => member(item, key))
+  return new Set(found.filter((item) => typeof item === 'string'))
+}

@@ -1,0 +1,120 @@
+// The shape of one rule: its kind, its matchers, and what it asks of the requests it matches.
+
+import { z } from 'zod'
+import type { BodyCondition, MatchSpec, RuleSpec } from '../core/rule.ts'
+import { parseSize } from './quantity.ts'
+import { custom, list, name, text } from './schema-part.ts'
+
+const KINDS = ['allow', 'deny', 'passthrough'] as const
+
+const hosts = list(text).describe('Names, *.name, **.name, or literal addresses')
+const ports = list(z.int().min(1).max(65_535))
+const encodedSlash = z.literal('allow').describe('Paths may hold %2F')
+
+const request = {
+  hosts,
+  methods: list(text).exactOptional().describe('Exact, case-sensitive tokens'),
+  access: z.literal('read-only').exactOptional().describe('GET, HEAD and OPTIONS'),
+  paths: list(text).exactOptional().describe('* within a segment, ** across segments'),
+  schemes: list(z.enum(['http', 'https'])).exactOptional(),
+  ports: ports.exactOptional(),
+  upgrade: list(text).exactOptional().describe('Protocols that the connection may change to'),
+}
+
+const allow = z
+  .strictObject({ ...request, encoded_slash: encodedSlash.exactOptional() })
+  .transform(
+    ({ encoded_slash, ...match }): MatchSpec =>
+      encoded_slash === undefined ? match : { ...match, encodedSlash: true },
+  )
+
+const deny = z.strictObject(request)
+
+/** A spliced connection shows its name and its port, and nothing else. */
+const passthrough = z.strictObject({ hosts, ports: ports.exactOptional() })
+
+const rate = z.strictObject({
+  requests: z.int().min(1),
+  per: z.enum(['second', 'minute', 'hour']),
+  burst: z.int().min(1).exactOptional(),
+})
+
+const size = z
+  .union([z.int().min(0), text], { error: 'not a size\nwrite for example 1024, 50MB or 1MiB' })
+  .transform((value, context): number => {
+    const bytes = parseSize(String(value))
+    if (bytes !== null) return bytes
+    context.addIssue(custom(`${JSON.stringify(value)} is not a size`, 'write for example 1024, 50MB or 1MiB'))
+    return z.NEVER
+  })
+
+const limits = z
+  .strictObject({ request_bytes: size.exactOptional(), response_bytes: size.exactOptional() })
+  .refine((given) => Object.keys(given).length > 0, {
+    error: 'no limit is named\nname request_bytes, response_bytes or both',
+  })
+  .transform(({ request_bytes = null, response_bytes = null }) => ({
+    requestBytes: request_bytes,
+    responseBytes: response_bytes,
+  }))
+
+const path = text.describe('A member of the body: $.a.b, $.list[*].name')
+const condition: z.ZodType<BodyCondition> = z.discriminatedUnion('must', [
+  z.strictObject({ path, must: z.enum(['be-absent', 'be-present']) }),
+  z.strictObject({ path, must: z.literal('match'), value: z.string().describe('* stands for any characters') }),
+  z.strictObject({
+    path,
+    must: z.literal('be-in'),
+    value: list(z.union([z.string(), z.number(), z.boolean(), z.null()])),
+  }),
+  z.strictObject({ path, must: z.literal('be-at-most'), value: z.number() }),
+  z.strictObject({
+    path,
+    must: z.literal('be-of-type'),
+    value: z.enum(['string', 'number', 'integer', 'boolean', 'object', 'array', 'null']),
+  }),
+])
+
+const rule = z
+  .strictObject({
+    id: name,
+    clients: list(name).exactOptional().describe('Omitted: every client'),
+    allow: allow.exactOptional(),
+    deny: deny.exactOptional(),
+    passthrough: passthrough.exactOptional(),
+    rate: rate.exactOptional().describe('One bucket per rule and client'),
+    limits: limits.exactOptional(),
+    body: z.strictObject({ json: list(condition) }).exactOptional(),
+    encoded_slash: encodedSlash.exactOptional(),
+  })
+  .refine((given) => KINDS.filter((kind) => Object.hasOwn(given, kind)).length === 1, {
+    error: 'a rule allows, denies or passes through\nname exactly one of allow, deny, passthrough',
+    when: isObject,
+  })
+  .refine(({ allow: allowed, encoded_slash }) => allowed !== undefined || encoded_slash === undefined, {
+    error: 'only allow rules open paths with %2F\nremove it',
+    path: ['encoded_slash'],
+  })
+  .meta({ oneOf: KINDS.map((kind) => ({ required: [kind] })) })
+
+type WrittenRule = z.output<typeof rule>
+
+/** One rule as policy takes it. */
+export const ruleSchema: z.ZodType<RuleSpec> = rule.transform((written) => toSpec(written))
+
+function toSpec({
+  allow: allowed,
+  deny: denied,
+  passthrough: passed,
+  encoded_slash,
+  ...common
+}: WrittenRule): RuleSpec {
+  if (denied !== undefined) return { ...common, kind: 'deny', match: denied }
+  if (passed !== undefined) return { ...common, kind: 'passthrough', match: passed }
+  const match = allowed ?? { hosts: [] }
+  return { ...common, kind: 'allow', match: encoded_slash === undefined ? match : { ...match, encodedSlash: true } }
+}
+
+function isObject({ value }: { value: unknown }): boolean {
+  return typeof value === 'object' && value !== null
+}

@@ -1,0 +1,79 @@
+// Replaces `${NAME}` by the environment and `file:PATH` by a file's content, in values only and after parsing.
+
+import type { Finding, Place } from './problem.ts'
+
+/** Where values come from. `readFile` takes the path as written and answers null when it can not be read. */
+export interface Sources {
+  readonly env: Readonly<Record<string, string | undefined>>
+  readFile(path: string): string | null
+}
+
+export interface Substituted {
+  readonly value: unknown
+  readonly findings: readonly Finding[]
+}
+
+/**
+ * A copy of `value` with every reference in a string replaced. A `$` before a reference takes its meaning away:
+ * `$${NAME}` is the text `${NAME}`, and `$file:x` the text `file:x`. What comes out is never looked at again,
+ * and since the YAML is parsed already it can add neither keys nor rules.
+ */
+export function substitute(value: unknown, sources: Sources): Substituted {
+  const findings: Finding[] = []
+  const walk = (node: unknown, place: Place): unknown => {
+    if (typeof node === 'string') return expand(node, place, sources, findings)
+    if (Array.isArray(node)) return node.map((item: unknown, index) => walk(item, [...place, index]))
+    if (typeof node !== 'object' || node === null) return node
+    return Object.fromEntries(Object.entries(node).map(([key, member]) => [key, walk(member, [...place, key])]))
+  }
+  return { value: walk(value, []), findings }
+}
+
+/** Whether a secret as written is nothing but one reference: the contract lets no secret stand in the file. */
+export function isReference(text: string): boolean {
+  return /^\$\{[A-Za-z_][A-Za-z0-9_]*\}$/.test(text) || (text.startsWith('file:') && text.length > 'file:'.length)
+}
+
+function expand(text: string, place: Place, sources: Sources, findings: Finding[]): string {
+  const report = (message: string, fix: string): void => {
+    findings.push({ place, message, fix })
+  }
+  const result = text.startsWith('file:')
+    ? fromFile(text.slice('file:'.length), sources, report)
+    : fromEnvironment(text.startsWith('$file:') ? text.slice(1) : text, sources, report)
+  // SECURITY: a line break or a NUL in a name, a path or a token would end up in headers, logs and file names.
+  if (/[\u0000-\u001f\u007f]/.test(result)) {
+    report('the value holds a control character', 'write it on one line, without escapes such as \\n')
+  }
+  return result
+}
+
+function fromFile(path: string, sources: Sources, report: (message: string, fix: string) => void): string {
+  const content = sources.readFile(path)
+  if (content === null) {
+    report(
+      `the file ${JSON.stringify(path)} can not be read`,
+      'create it; its path counts from the folder of this file',
+    )
+    return ''
+  }
+  const value = content.replace(/\r?\n$/, '')
+  if (value === '') report(`the file ${JSON.stringify(path)} is empty`, 'write the value into it')
+  return value
+}
+
+function fromEnvironment(text: string, sources: Sources, report: (message: string, fix: string) => void): string {
+  return text.replaceAll(/(\$?)\$\{([^{}]*)(\}?)/g, (written: string, escape: string, name: string, end: string) => {
+    if (escape !== '') return written.slice(1)
+    if (end === '' || !/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) {
+      report(`${JSON.stringify(written)} names no environment variable`, 'write ${NAME}, or $${ for the text itself')
+      return ''
+    }
+    const value = sources.env[name]
+    if (value === undefined || value === '') {
+      report(`the environment variable ${name} is not set`, `set ${name} before starting, or write file:PATH`)
+      return ''
+    }
+    return value
+  })
+}

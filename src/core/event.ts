@@ -1,0 +1,155 @@
+// What each event of the audit trail carries (CONTRACT §4), with the names it has on disk.
+
+import type { Reason } from './refusal.ts'
+
+export type Mode = 'enforce' | 'observe'
+export type Door = 'connect' | 'absolute' | 'transparent' | 'gateway'
+export type Protocol = 'http/1.1' | 'http/1.0' | 'h2' | 'tls' | 'unknown'
+export type TunnelKind = 'websocket' | 'passthrough'
+
+export type Outcome =
+  | 'completed'
+  | 'refused'
+  | 'failed'
+  | 'client_aborted'
+  | 'upstream_aborted'
+  | 'revoked'
+  | 'interrupted'
+
+/** Why a client's handshake failed. */
+export type TlsRejectionCause =
+  | 'certificate_rejected'
+  | 'no_shared_cipher'
+  | 'no_application_protocol'
+  | 'protocol_version'
+  | 'reset'
+  | 'closed'
+  | 'closed_without_request'
+  | 'handshake_timeout'
+  | 'handshake_failed'
+
+/** Who asked: a configured name or `anonymous`, and the peer address, null for a Unix socket. */
+export interface RecordedClient {
+  readonly name: string
+  readonly source: string | null
+}
+
+/** Every name the client used for its destination, where they disagree. */
+export interface RecordedNames {
+  readonly connect?: string
+  readonly sni?: string
+  readonly host?: string
+  readonly url?: string
+}
+
+/** Milliseconds, null for a step that did not happen. */
+export interface RecordedTimings {
+  readonly dns: number | null
+  readonly connect: number | null
+  readonly tls: number | null
+  readonly first_byte: number | null
+}
+
+/** `policy` is the hash of the configuration in force, in every event that has it. */
+export interface Lifecycle {
+  readonly version: string
+  readonly policy: string
+  readonly mode: Mode
+}
+
+export interface RequestDecided {
+  readonly event: 'request.decided'
+  readonly request_id: string
+  readonly connection_id: string
+  readonly door: Door
+  readonly client: RecordedClient
+  readonly decision: 'allow' | 'deny'
+  readonly enforced: boolean
+  readonly rule: string | null
+  readonly reason: Reason | null
+  readonly mode: Mode
+  readonly policy: string
+  readonly method: string | null
+  readonly scheme: 'http' | 'https' | null
+  readonly host: string | null
+  readonly port: number | null
+  readonly path: string | null
+  readonly query: string | null
+  readonly protocol: Protocol
+  readonly sni: string | null
+  readonly names?: RecordedNames
+  readonly original_destination: string | null
+  readonly security_flags: readonly string[]
+}
+
+export interface RequestCompleted {
+  readonly event: 'request.completed'
+  readonly request_id: string
+  readonly outcome: Outcome
+  readonly reason: Reason | null
+  readonly status: number | null
+  readonly upstream_address: string | null
+  readonly bytes_sent: number
+  readonly bytes_received: number
+  readonly duration_ms: number
+  readonly timings: RecordedTimings
+  readonly security_flags?: readonly string[]
+}
+
+export interface RequestMalformed {
+  readonly event: 'request.malformed'
+  readonly request_id: string
+  readonly code: string
+  readonly length: number
+  readonly fingerprint: string
+  readonly request_line: string | null
+  readonly headers: readonly { readonly name: string; readonly length: number }[]
+}
+
+export interface TlsRejected {
+  readonly event: 'tls.rejected'
+  readonly connection_id: string
+  readonly door: Door
+  readonly client: RecordedClient
+  readonly sni: string | null
+  readonly host: string | null
+  readonly port: number | null
+  readonly cause: TlsRejectionCause
+}
+
+interface Tunnel {
+  readonly request_id: string
+  readonly kind: TunnelKind
+}
+
+/** Bytes are payload bytes to and from upstream; frames are null where the bytes are opaque. */
+export interface TunnelClosed extends Tunnel {
+  readonly event: 'tunnel.closed'
+  readonly bytes_sent: number
+  readonly bytes_received: number
+  readonly frames_sent: number | null
+  readonly frames_received: number | null
+  readonly duration_ms: number
+}
+
+/** `records`: how many the chain holds before this one. `signature`: Ed25519, base64; null where signing is off. */
+export interface Checkpoint {
+  readonly event: 'checkpoint'
+  readonly records: number
+  readonly key_id: string | null
+  readonly signature: string | null
+}
+
+/** What a caller records; the trail adds the envelope and the chain. */
+export type AuditEvent =
+  | ({ readonly event: 'proxy.started' } & Lifecycle)
+  | ({ readonly event: 'proxy.stopped'; readonly cause: string } & Lifecycle)
+  | ({ readonly event: 'config.loaded' } & Lifecycle)
+  | ({ readonly event: 'config.rejected'; readonly problems: readonly string[] } & Lifecycle)
+  | RequestDecided
+  | RequestCompleted
+  | RequestMalformed
+  | TlsRejected
+  | ({ readonly event: 'tunnel.opened' } & Tunnel)
+  | TunnelClosed
+  | Checkpoint

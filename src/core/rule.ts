@@ -1,0 +1,119 @@
+// The vocabulary of policy: what a rule says, what a request is to policy, and what policy answers.
+
+import type { Host } from './address.ts'
+import type { Reason } from './refusal.ts'
+
+/** One client as configured: found by source address, or by proxy credentials. Exactly one of the two is set. */
+export interface ClientSpec {
+  readonly name: string
+  readonly source?: readonly string[]
+  readonly token?: string
+}
+
+/** Matchers of one rule, as written in the configuration (CONTRACT §2 "Matching"); every list is non-empty where set. */
+export interface MatchSpec {
+  readonly hosts: readonly string[]
+  readonly methods?: readonly string[]
+  readonly access?: 'read-only'
+  readonly paths?: readonly string[]
+  readonly schemes?: readonly ('http' | 'https')[]
+  readonly ports?: readonly number[]
+  readonly upgrade?: readonly string[]
+  readonly encodedSlash?: boolean
+}
+
+export interface RateSpec {
+  readonly requests: number
+  readonly per: 'second' | 'minute' | 'hour'
+  readonly burst?: number
+}
+
+/** Byte limits of a rule; null: none. */
+export interface LimitSpec {
+  readonly requestBytes: number | null
+  readonly responseBytes: number | null
+}
+
+/** One condition on a JSON body: `path` is the documented RFC 9535 subset. */
+export interface BodyCondition {
+  readonly path: string
+  readonly must: 'be-absent' | 'be-present' | 'match' | 'be-in' | 'be-at-most' | 'be-of-type'
+  readonly value?: unknown
+}
+
+export type RuleSpec = {
+  readonly id: string
+  readonly clients?: readonly string[]
+  readonly rate?: RateSpec
+  readonly limits?: LimitSpec
+  readonly body?: { readonly json: readonly BodyCondition[] }
+} & (
+  | { readonly kind: 'allow'; readonly match: MatchSpec }
+  | { readonly kind: 'deny'; readonly match: MatchSpec }
+  | { readonly kind: 'passthrough'; readonly match: MatchSpec }
+)
+
+export interface PolicySpec {
+  readonly mode: 'enforce' | 'observe'
+  readonly clients: readonly ClientSpec[]
+  readonly rules: readonly RuleSpec[]
+}
+
+/** What a request is to policy: canonical values only, nothing of the wire but `target`, which is what will be sent. */
+export interface Subject {
+  readonly client: string
+  readonly scheme: 'http' | 'https'
+  readonly method: string
+  readonly host: Host
+  readonly port: number
+  /** Canonical path, for matching only. */
+  readonly path: string
+  /** The canonical path still holds `%2F`: only rules with `encoded_slash: allow` may match it. */
+  readonly encodedSlash: boolean
+  /** Origin-form as the client spelled it, path and query: the bytes that will be sent. */
+  readonly target: string
+  /** Lower-case upgrade token asked for, or null. */
+  readonly upgrade: string | null
+  /** Names of method- or path-overriding headers present. */
+  readonly overrideHeaders: readonly string[]
+}
+
+declare const permitted: unique symbol
+
+/** Proof that policy allowed exactly this. Only core/policy.ts makes one; upstream takes nothing else. */
+export interface Permit {
+  readonly [permitted]: true
+  readonly rule: string | null
+  readonly client: string
+  readonly scheme: 'http' | 'https'
+  readonly method: string
+  readonly host: Host
+  readonly port: number
+  readonly target: string
+  readonly upgrade: string | null
+  readonly rate: RateSpec | null
+  readonly limits: LimitSpec
+}
+
+/** Policy said no. `observed` is set only in observe mode, where the request goes on all the same. */
+export interface Denial {
+  readonly kind: 'denial'
+  readonly reason: Reason
+  readonly rule: string | null
+  readonly hint: string
+  readonly observed: Permit | null
+}
+
+/** Only the body can tell: read at most `BODY_INSPECTION_LIMIT` bytes and ask `judgeBody`. */
+export interface NeedsBody {
+  readonly kind: 'needs-body'
+  readonly candidates: readonly BodyCandidate[]
+}
+
+export interface BodyCandidate {
+  readonly rule: string
+  readonly permit: Permit
+  readonly conditions: readonly BodyCondition[]
+}
+
+export type Verdict = { readonly kind: 'permit'; readonly permit: Permit } | Denial | NeedsBody

@@ -1,0 +1,168 @@
+// The records of one attempt: exactly one decision, written before anything happens, and exactly one end.
+
+import type { Outcome, Protocol } from '../core/record.ts'
+import type { Reason } from '../core/refusal.ts'
+import type { RequestFacts } from '../core/subject.ts'
+import type { ClientIdentity, Connection } from './connection.ts'
+import type { Deps, Judgement } from './deps.ts'
+import type { SentSoFar } from './origin-connection.ts'
+import type { UpstreamTimings } from './upstream.ts'
+
+export interface Decision {
+  readonly decision: 'allow' | 'deny'
+  readonly enforced: boolean
+  readonly rule: string | null
+  readonly reason: Reason | null
+}
+
+const NO_FACTS: RequestFacts = {
+  method: '',
+  scheme: 'http',
+  host: null,
+  port: null,
+  path: null,
+  query: null,
+  hostHeader: null,
+  url: null,
+}
+
+export class Attempt {
+  readonly requestId: string
+  readonly judgement: Judgement
+  readonly #connection: Connection
+  readonly #deps: Deps
+  readonly #protocol: Protocol
+  readonly #started: number
+  #decided = false
+  #ended = false
+  facts: RequestFacts | null = null
+  client: ClientIdentity
+  status: number | null = null
+  reason: Reason | null = null
+  outcome: Outcome = 'failed'
+  upstreamAddress: string | null = null
+  timings: UpstreamTimings = { dns: null, connect: null, tls: null, firstByte: null }
+  flags: string[] = []
+  readonly sent: SentSoFar = { bytes: 0, trailerNames: [] }
+  bytesReceived = 0
+
+  constructor(connection: Connection, protocol: Protocol, deps: Deps) {
+    this.#connection = connection
+    this.#deps = deps
+    this.#protocol = protocol
+    this.judgement = deps.judgement()
+    this.requestId = deps.newId()
+    this.#started = performance.now()
+    this.client = connection.client ?? { name: 'anonymous', by: 'anonymous' }
+  }
+
+  /** Resolves true when the decision is down. SECURITY: on false nothing may leave and nothing else may be answered than 503. */
+  async decide(decision: Decision): Promise<boolean> {
+    const connection = this.#connection
+    const facts = this.facts ?? { ...NO_FACTS, scheme: connection.names.scheme }
+    const expected = connection.names.expected
+    const { redactor } = this.#deps
+    this.reason = decision.reason
+    try {
+      await this.#deps.trail.append({
+        event: 'request.decided',
+        request_id: this.requestId,
+        connection_id: connection.id,
+        door: connection.door,
+        client: { name: this.client.name, source: connection.source },
+        decision: decision.decision,
+        enforced: decision.enforced,
+        rule: decision.rule,
+        reason: decision.reason,
+        mode: this.judgement.mode,
+        policy: this.judgement.policyHash,
+        method: this.facts === null ? null : redactor.text(facts.method),
+        scheme: facts.scheme,
+        host: facts.host ?? expected?.host.text ?? null,
+        port: facts.port ?? expected?.port ?? connection.names.port,
+        path: facts.path === null ? null : redactor.path(facts.path),
+        query: redactor.query(facts.query),
+        protocol: this.#protocol,
+        sni: connection.sni === null ? null : redactor.text(connection.sni),
+        original_destination: connection.originalDestination,
+        security_flags: [...connection.securityFlags, ...this.flags],
+        ...(decision.reason === 'identity_mismatch' ? { names: this.#names(facts) } : {}),
+      })
+    } catch {
+      return false
+    }
+    this.#decided = true
+    this.#announce(decision, facts)
+    return true
+  }
+
+  /** Writes the end. Called once, from a `finally`; a decision that could not be written has no end either. */
+  complete(): void {
+    if (this.#ended || !this.#decided) return
+    this.#ended = true
+    const durationMs = performance.now() - this.#started
+    this.#deps.metrics.completed({
+      durationMs,
+      bytesSent: this.sent.bytes,
+      bytesReceived: this.bytesReceived,
+    })
+    const dropped = this.sent.trailerNames.map((name) => `trailer_dropped:${name}`)
+    this.#deps.trail
+      .append({
+        event: 'request.completed',
+        request_id: this.requestId,
+        outcome: this.outcome,
+        reason: this.reason,
+        status: this.status,
+        upstream_address: this.upstreamAddress,
+        bytes_sent: this.sent.bytes,
+        bytes_received: this.bytesReceived,
+        duration_ms: round(durationMs),
+        timings: {
+          dns: round(this.timings.dns),
+          connect: round(this.timings.connect),
+          tls: round(this.timings.tls),
+          first_byte: round(this.timings.firstByte),
+        },
+        ...(dropped.length === 0 ? {} : { security_flags: dropped }),
+      })
+      .catch(() => undefined)
+  }
+
+  #names(facts: RequestFacts): Record<string, string> {
+    const connection = this.#connection
+    const names: Record<string, string> = {}
+    const heard = {
+      connect: connection.connectAuthority,
+      sni: connection.sni,
+      host: facts.hostHeader,
+      url: facts.url,
+    }
+    for (const [from, name] of Object.entries(heard)) {
+      if (name !== null) names[from] = this.#deps.redactor.text(name)
+    }
+    return names
+  }
+
+  #announce(decision: Decision, facts: RequestFacts): void {
+    this.#deps.metrics.decided({
+      decision: decision.decision,
+      reason: decision.reason,
+      client: this.client.name,
+    })
+    this.#deps.onDecision({
+      ...decision,
+      client: this.client.name,
+      method: this.facts === null ? null : facts.method,
+      url: `${facts.scheme}://${facts.host ?? this.#connection.names.expected?.host.text ?? '?'}${facts.path ?? ''}`,
+      requestId: this.requestId,
+    })
+  }
+}
+
+/** Milliseconds to the microsecond, null kept. */
+function round(ms: number): number
+function round(ms: number | null): number | null
+function round(ms: number | null): number | null {
+  return ms === null ? null : Math.round(ms * 1_000) / 1_000
+}

@@ -1,0 +1,51 @@
+// Everything the corridor needs from outside itself, built once in the composition root.
+
+import type { Socket } from 'node:net'
+import type { SecureContext } from 'node:tls'
+import type { Metrics } from '../audit/metrics.ts'
+import type { Trail } from '../audit/trail.ts'
+import type { Host } from '../core/address.ts'
+import type { AddressPolicy } from '../core/address-class.ts'
+import type { Identity } from '../core/identity.ts'
+import type { Policy } from '../core/policy.ts'
+import type { Redactor } from '../core/redact.ts'
+import type { Limiter } from '../limits/limiter.ts'
+import type { DecisionLine } from './decision-line.ts'
+import type { Deadlines } from './http1-connection.ts'
+import type { OriginalDestination } from './original-destination.ts'
+import type { PeekDeadlines } from './peek.ts'
+import type { Upstream } from './upstream.ts'
+
+/** The policy in force and what is recorded of it. Read once for each request: a reload swaps the whole value. */
+export interface Judgement {
+  readonly policy: Policy
+  readonly policyHash: string
+  readonly mode: 'enforce' | 'observe'
+  readonly identity: Identity
+  readonly addresses: AddressPolicy
+}
+
+export interface Leaves {
+  /** Throws when no leaf can be made. */
+  get(host: Host, options?: { readonly denied?: boolean }): SecureContext
+}
+
+export interface Deps {
+  readonly judgement: () => Judgement
+  readonly trail: Trail
+  readonly redactor: Redactor
+  readonly metrics: Metrics
+  readonly limiter: Limiter
+  readonly leaves: Leaves
+  readonly upstream: Upstream
+  readonly originalDestination: (socket: Socket) => OriginalDestination
+  /** One of our own listeners, by any address of this machine. */
+  readonly isSelf: (address: string, port: number) => boolean
+  /** Milliseconds since the epoch. */
+  readonly now: () => number
+  readonly newId: () => string
+  readonly deadlines: Deadlines
+  readonly peekDeadlines: PeekDeadlines
+  readonly draining: () => boolean
+  readonly onDecision: (line: DecisionLine) => void
+}

@@ -1,0 +1,164 @@
+// Opens one verified connection to a permitted destination, at addresses that were checked before the first packet.
+
+import { type LookupFunction, connect as connectTcp, isIP, type Socket } from 'node:net'
+import { connect as connectTls, type SecureContext, type TLSSocket } from 'node:tls'
+import { type AddressPolicy, judgeAddress } from '../core/address-class.ts'
+import type { Reason } from '../core/refusal.ts'
+import type { Permit } from '../core/rule.ts'
+import type { Resolver } from './resolver.ts'
+
+const CONNECT_TIMEOUT_MS = 10_000
+const TLS_TIMEOUT_MS = 10_000
+/** How many addresses of one answer are tried. */
+const MAX_TRIED_ADDRESSES = 8
+const MAX_CACHED_SESSIONS = 1_024
+const KEEPALIVE_PROBE_MS = 30_000
+
+/** What a new connection cost, in ms; null where the step did not happen. */
+export interface DialTimings {
+  readonly dns: number | null
+  readonly connect: number | null
+  readonly tls: number | null
+}
+
+export type Dialled =
+  | { readonly kind: 'connected'; readonly socket: Socket; readonly address: string; readonly timings: DialTimings }
+  | { readonly kind: 'failed'; readonly reason: Reason; readonly detail: string; readonly timings: DialTimings }
+
+export interface DialerOptions {
+  readonly resolver: Resolver
+  readonly addresses: () => AddressPolicy
+  /** One of our own listeners: never dialled, whatever a name resolves to. */
+  readonly isSelf: (address: string, port: number) => boolean
+  readonly secureContext: () => SecureContext
+}
+
+type Checked = { readonly kind: 'addresses'; readonly addresses: readonly string[] } | Failure
+type Failure = { readonly kind: 'failed'; readonly reason: Reason; readonly detail: string }
+
+const fail = (reason: Reason, detail: string): Failure => ({ kind: 'failed', reason, detail })
+
+export class Dialer {
+  readonly #options: DialerOptions
+  readonly #sessions = new Map<string, Buffer>()
+
+  constructor(options: DialerOptions) {
+    this.#options = options
+  }
+
+  /** Judges a literal address or every answer for a name. SECURITY: one forbidden answer refuses all (DNS rebinding). */
+  async check(permit: Permit): Promise<Checked> {
+    const { host, port } = permit
+    const resolution =
+      host.kind === 'name'
+        ? await this.#options.resolver.resolve(host.text)
+        : { kind: 'addresses' as const, addresses: [host.text] }
+    if (resolution.kind === 'failed') return fail('dns_failed', resolution.detail)
+    for (const address of resolution.addresses) {
+      if (this.#options.isSelf(address, port)) return fail('self', `${address} port ${port} is this proxy`)
+      const judged = judgeAddress(this.#options.addresses(), address)
+      if (!judged.allowed) return fail('address_denied', `${address} is a ${judged.cls} address`)
+    }
+    return resolution
+  }
+
+  async dial(permit: Permit): Promise<Dialled> {
+    const started = performance.now()
+    const checked = await this.check(permit)
+    const resolved = performance.now()
+    const dnsMs = permit.host.kind === 'name' ? resolved - started : null
+    if (checked.kind === 'failed') return { ...checked, timings: { dns: dnsMs, connect: null, tls: null } }
+    const tcp = await connectPinned(checked.addresses.slice(0, MAX_TRIED_ADDRESSES), permit.port)
+    const connected = performance.now()
+    const timings = { dns: dnsMs, connect: connected - resolved, tls: null }
+    if (tcp.kind === 'failed') return { ...tcp, timings }
+    const address = formatPeer(tcp.socket)
+    if (permit.scheme === 'http') return { kind: 'connected', socket: tcp.socket, address, timings }
+    const tls = await this.#secure(tcp.socket, permit)
+    const done = { ...timings, tls: performance.now() - connected }
+    if (tls.kind === 'failed') return { ...tls, timings: done }
+    return { kind: 'connected', socket: tls.socket, address, timings: done }
+  }
+
+  #secure(socket: Socket, permit: Permit): Promise<{ kind: 'socket'; socket: TLSSocket } | Failure> {
+    const key = `${permit.host.text}:${permit.port}`
+    const session = this.#sessions.get(key)
+    return new Promise((resolve) => {
+      const tls = connectTls({
+        socket,
+        // Certificate check and SNI use the name that was judged; an address is checked against iPAddress and sends no SNI.
+        host: permit.host.text,
+        servername: permit.host.kind === 'name' ? permit.host.text : '',
+        secureContext: this.#options.secureContext(),
+        // SECURITY: an origin whose certificate is not verified never sees a byte of the request.
+        rejectUnauthorized: true,
+        ALPNProtocols: ['http/1.1'],
+        ...(session === undefined ? {} : { session }),
+      })
+      const timer = setTimeout(() => settle(fail('upstream_timeout', 'TLS handshake timed out')), TLS_TIMEOUT_MS)
+      const settle = (result: { kind: 'socket'; socket: TLSSocket } | Failure): void => {
+        clearTimeout(timer)
+        tls.removeListener('close', onClose)
+        if (result.kind === 'failed') {
+          tls.destroy()
+          this.#sessions.delete(key)
+        }
+        resolve(result)
+      }
+      const onClose = (): void => settle(fail('upstream_tls', 'closed during the handshake'))
+      tls.once('secureConnect', () => settle({ kind: 'socket', socket: tls }))
+      // Stays for the life of the socket: an error without a listener would end the process.
+      tls.on('error', (error: NodeJS.ErrnoException) => settle(fail('upstream_tls', tlsDetail(error))))
+      tls.once('close', onClose)
+      tls.on('session', (ticket: Buffer) => this.#rememberSession(key, ticket))
+    })
+  }
+
+  #rememberSession(key: string, session: Buffer): void {
+    this.#sessions.delete(key)
+    if (this.#sessions.size >= MAX_CACHED_SESSIONS) {
+      const oldest = this.#sessions.keys().next().value
+      if (oldest !== undefined) this.#sessions.delete(oldest)
+    }
+    this.#sessions.set(key, session)
+  }
+}
+
+/** Connects to one of exactly these addresses: the lookup answers from the checked list, so nothing is resolved a second time. */
+function connectPinned(
+  addresses: readonly string[],
+  port: number,
+): Promise<{ kind: 'socket'; socket: Socket } | Failure> {
+  const answers = addresses.map((address) => ({ address, family: isIP(address) }))
+  const lookup: LookupFunction = (_name, options, callback) => {
+    const first = answers[0]
+    if (options.all === true || first === undefined) callback(null, answers)
+    else callback(null, first.address, first.family)
+  }
+  return new Promise((resolve) => {
+    const socket = connectTcp({ host: 'pinned.invalid', port, lookup, autoSelectFamily: true, noDelay: true })
+    const timer = setTimeout(() => settle(fail('upstream_timeout', 'connect timed out')), CONNECT_TIMEOUT_MS)
+    const settle = (result: { kind: 'socket'; socket: Socket } | Failure): void => {
+      clearTimeout(timer)
+      socket.removeAllListeners()
+      if (result.kind === 'failed') {
+        socket.on('error', () => undefined)
+        socket.destroy()
+      } else {
+        socket.setKeepAlive(true, KEEPALIVE_PROBE_MS)
+      }
+      resolve(result)
+    }
+    socket.once('connect', () => settle({ kind: 'socket', socket }))
+    socket.once('error', (error: NodeJS.ErrnoException) => settle(fail('upstream_unreachable', error.code ?? 'error')))
+  })
+}
+
+function formatPeer(socket: Socket): string {
+  const address = socket.remoteAddress ?? ''
+  return address.includes(':') ? `[${address}]:${socket.remotePort}` : `${address}:${socket.remotePort}`
+}
+
+function tlsDetail(error: NodeJS.ErrnoException & { reason?: string }): string {
+  return [error.code, error.reason].filter((part) => part !== undefined).join(': ')
+}

@@ -1,0 +1,107 @@
+// The request, top to bottom: judged, written down, sent, relayed, ended.
+
+import { judge, type Proceed, type Refused, refused } from './judge.ts'
+import { refusalAnswer } from './answer.ts'
+import { Attempt } from './attempt.ts'
+import type { Connection } from './connection.ts'
+import type { Deps } from './deps.ts'
+import { recordMalformed } from './malformed.ts'
+import type { ClientLink, IncomingRequest, MalformedInput, ResponseSink } from './message.ts'
+import { relay } from './relay.ts'
+
+/** Resolves when the sink was ended or aborted and the end of the attempt was handed to the trail. Never rejects. */
+export async function exchange(connection: Connection, incoming: IncomingRequest, deps: Deps): Promise<void> {
+  const attempt = new Attempt(connection, incoming.protocol, deps)
+  const { sink, link } = incoming
+  try {
+    const judged = await judge(connection, incoming, attempt, deps)
+    if (judged.kind === 'refused') return await refuse(attempt, sink, judged, deps)
+    // SECURITY: the record is the permission to proceed. No record, no upstream byte.
+    if (!(await attempt.decide(judged.decision))) return answer(attempt, sink, unrecorded())
+    if (link.gone) return abandon(attempt, sink)
+    await forward(attempt, incoming, judged, deps)
+  } finally {
+    if (!sink.started) sink.abort()
+    attempt.complete()
+  }
+}
+
+async function forward(attempt: Attempt, incoming: IncomingRequest, judged: Proceed, deps: Deps): Promise<void> {
+  const { sink, link, head } = incoming
+  const result = await deps.upstream.send(judged.permit, {
+    headers: head.headers,
+    body: judged.body,
+    link,
+    sent: attempt.sent,
+    onInformational: (status, headers) => sink.informational(status, headers),
+  })
+  attempt.upstreamAddress = result.address
+  attempt.timings = result.timings
+  if (link.gone) return abandon(attempt, sink)
+  if (result.kind === 'failed') return failUpstream(attempt, sink, result.reason, result.detail)
+  const limit = attempt.judgement.mode === 'observe' ? null : judged.permit.limits.responseBytes
+  if (limit !== null && (result.length ?? 0) > limit) {
+    return failUpstream(attempt, sink, 'response_too_large', `the answer has ${result.length} bytes`)
+  }
+  await relay(result, incoming, limit, attempt)
+}
+
+/** The decision stays as it was written; what became of it is the outcome. */
+function failUpstream(attempt: Attempt, sink: ResponseSink, reason: Refused['reason'], detail: string): void {
+  const byUs = ['address_denied', 'self', 'request_too_large', 'response_too_large', 'overloaded'].includes(reason)
+  attempt.outcome = byUs ? 'refused' : reason === 'client_aborted' ? 'client_aborted' : 'failed'
+  answer(attempt, sink, refused(reason, detail))
+}
+
+function abandon(attempt: Attempt, sink: ResponseSink): void {
+  attempt.outcome = 'client_aborted'
+  attempt.reason = 'client_aborted'
+  sink.abort()
+}
+
+const unrecorded = (): Refused => refused('audit_unavailable', 'the audit trail can not be written; nothing was sent')
+
+/** Records the denial, then answers it. */
+export async function refuse(attempt: Attempt, sink: ResponseSink, judged: Refused, deps: Deps): Promise<void> {
+  attempt.outcome = 'refused'
+  const { reason, rule } = judged
+  const recorded = await attempt.decide({ decision: 'deny', enforced: true, rule, reason })
+  answer(attempt, sink, recorded ? judged : unrecorded())
+  if (!recorded) deps.metrics.unrecorded()
+}
+
+function answer(attempt: Attempt, sink: ResponseSink, judged: Refused): void {
+  const { facts } = attempt
+  const reply = refusalAnswer({
+    ...judged,
+    client: attempt.client.name,
+    method: facts?.method ?? null,
+    host: facts?.host ?? null,
+    path: facts?.path ?? null,
+    requestId: attempt.requestId,
+  })
+  attempt.reason = judged.reason
+  attempt.status = reply.status
+  const headless = facts?.method === 'HEAD'
+  sink.head(reply.status, reply.statusText, reply.headers, headless ? { kind: 'none' } : { kind: 'length', length: reply.body.length })
+  if (!headless) sink.write(reply.body)
+  sink.end([])
+}
+
+/** Bytes that are no request: one decision, one `request.malformed`, one end, and 400 or its like. */
+export async function exchangeMalformed(
+  connection: Connection,
+  input: MalformedInput,
+  sink: ResponseSink,
+  link: ClientLink,
+  deps: Deps,
+): Promise<void> {
+  const attempt = new Attempt(connection, 'unknown', deps)
+  try {
+    await refuse(attempt, sink, refused(input.reason, `the bytes are not a request: ${input.code}`), deps)
+    recordMalformed(attempt, input, deps)
+    if (link.gone) attempt.outcome = 'client_aborted'
+  } finally {
+    attempt.complete()
+  }
+}

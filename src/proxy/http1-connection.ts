@@ -1,0 +1,286 @@
+// Serves one client connection that speaks HTTP/1.x: reads heads and bodies in order, one request at a time.
+
+import type { Socket } from 'node:net'
+import { frameRequest } from '../core/framing.ts'
+import { HEAD_LIMITS, parseRequestHead, type RequestHead } from '../core/http1.ts'
+import { BodyQueue } from './body-queue.ts'
+import { Http1Body } from './http1-body.ts'
+import { Http1Sink } from './http1-sink.ts'
+import { lingerThenClose } from './linger.ts'
+import type { BodyPart, BodyReader, ClientLink, IncomingRequest, MalformedInput, ResponseSink } from './message.ts'
+
+/** A head must be complete this long after its first byte (slowloris). */
+export const HEAD_DEADLINE_MS = 30_000
+/** A kept-alive connection, or one that never said anything, is closed after this much silence. */
+export const IDLE_DEADLINE_MS = 120_000
+/** The longest silence in the middle of a request body. */
+export const BODY_IDLE_DEADLINE_MS = 120_000
+/** Pipelined bytes kept while an answer is under way; more stay in the kernel. */
+const MAX_PIPELINED_BYTES = HEAD_LIMITS.maxHeadBytes + 4
+/** After a plain FIN an answer may go on; a peer that is gone answers our next bytes with a reset, one that hangs is cut here. */
+const HALF_CLOSED_GRACE_MS = 75
+
+const EMPTY = Buffer.alloc(0)
+
+export interface Deadlines {
+  readonly headMs: number
+  readonly idleMs: number
+  readonly bodyIdleMs: number
+}
+
+export const DEADLINES: Deadlines = {
+  headMs: HEAD_DEADLINE_MS,
+  idleMs: IDLE_DEADLINE_MS,
+  bodyIdleMs: BODY_IDLE_DEADLINE_MS,
+}
+
+export interface Http1Events {
+  /** Resolves when the sink was ended or aborted. */
+  request(incoming: IncomingRequest): Promise<void>
+  /** Resolves when the sink was ended or aborted; the connection is closed after it. */
+  malformed(input: MalformedInput, sink: ResponseSink, link: ClientLink): Promise<void>
+  /** CONNECT. True: the socket was taken over by the callee (`rest` are bytes already read) and is no longer ours. */
+  connect(head: RequestHead, sink: ResponseSink, link: ClientLink, takeOver: () => Buffer): Promise<boolean>
+}
+
+type Next = { kind: 'head'; head: RequestHead } | { kind: 'bad'; input: MalformedInput } | { kind: 'end' }
+
+export class Http1Connection implements ClientLink {
+  readonly #socket: Socket
+  readonly #raw: Socket
+  readonly #events: Http1Events
+  readonly #deadlines: Deadlines
+  #pending: Buffer = EMPTY
+  #body: Http1Body | null = null
+  #bodyTimer: NodeJS.Timeout | null = null
+  #wake: (() => void) | null = null
+  #gone: (() => void)[] = []
+  #ended = false
+  #halfClosed: { read: number; written: number } | null = null
+  #draining = false
+  #busy = false
+  gone = false
+
+  /** `socket` carries HTTP, `raw` is the TCP socket under it (the same one without TLS). */
+  constructor(socket: Socket, raw: Socket, events: Http1Events, deadlines: Deadlines = DEADLINES) {
+    this.#socket = socket
+    this.#raw = raw
+    this.#events = events
+    this.#deadlines = deadlines
+  }
+
+  onGone(listener: () => void): void {
+    if (this.gone) listener()
+    else this.#gone.push(listener)
+  }
+
+  /** No further request is read; the one under way ends with `Connection: close`. */
+  drain(): void {
+    this.#draining = true
+    if (!this.#busy && this.#pending.length === 0) this.#socket.destroy()
+  }
+
+  async serve(): Promise<void> {
+    this.#attach()
+    for (;;) {
+      const next = await this.#nextHead()
+      if (next.kind === 'end') return this.#release('close')
+      this.#busy = true
+      this.#gone = []
+      const reusable = next.kind === 'bad' ? await this.#refuse(next.input) : await this.#serveOne(next.head)
+      if (reusable === 'taken') return
+      if (!reusable) return this.#release('linger')
+      this.#busy = false
+    }
+  }
+
+  async #refuse(input: MalformedInput): Promise<false> {
+    const sink = this.#sink({ method: 'GET', version: '1.1', keepAlive: false })
+    await this.#events.malformed(input, sink, this)
+    return false
+  }
+
+  async #serveOne(head: RequestHead): Promise<boolean | 'taken'> {
+    if (head.method === 'CONNECT') return this.#connect(head)
+    const framing = frameRequest(head)
+    const keepAlive = framing.kind === 'ok' && framing.keepAlive && !this.#draining
+    const sink = this.#sink({ method: head.method, version: head.version, keepAlive })
+    const body = this.#openBody(framing, sink)
+    await this.#events.request({
+      protocol: head.version === '1.0' ? 'http/1.0' : 'http/1.1',
+      head,
+      framing,
+      body,
+      sink,
+      link: this,
+    })
+    if (!sink.finished) sink.abort()
+    this.#stopBodyTimer()
+    const whole = this.#body === null || this.#body.finished
+    this.#body = null
+    return sink.keepAlive && whole && !sink.aborted && !this.#draining
+  }
+
+  async #connect(head: RequestHead): Promise<boolean | 'taken'> {
+    const sink = this.#sink({ method: 'GET', version: head.version, keepAlive: false })
+    const taken = await this.#events.connect(head, sink, this, () => {
+      this.#detach()
+      const rest = this.#pending
+      this.#pending = EMPTY
+      return rest
+    })
+    return taken ? 'taken' : false
+  }
+
+  #sink(request: { method: string; version: '1.0' | '1.1'; keepAlive: boolean }): Http1Sink {
+    return new Http1Sink(this.#socket, request, () => {
+      if (this.#raw.destroyed) this.#socket.destroy()
+      else this.#raw.resetAndDestroy()
+    })
+  }
+
+  #openBody(framing: ReturnType<typeof frameRequest>, sink: Http1Sink): BodyReader | null {
+    if (framing.kind !== 'ok' || framing.body.kind === 'none') return null
+    let continueOwed = framing.expectContinue
+    const queue = new BodyQueue(() => this.#resume())
+    this.#body = new Http1Body(framing.body, queue, 'malformed')
+    this.#feedBody(EMPTY)
+    return {
+      read: (): Promise<BodyPart> => {
+        // RFC 9110 §10.1.1: 100 only when the request may proceed, which is when somebody wants its body.
+        if (continueOwed && queue.empty && !queue.finished) sink.informational(100, [])
+        continueOwed = false
+        this.#startBodyTimer(queue)
+        return queue.read().finally(() => this.#stopBodyTimer())
+      },
+    }
+  }
+
+  #feedBody(chunk: Buffer): void {
+    const bytes = this.#pending.length === 0 ? chunk : Buffer.concat([this.#pending, chunk])
+    this.#pending = EMPTY
+    const rest = this.#body?.take(bytes).rest ?? EMPTY
+    this.#pending = rest
+    if (this.#ended) this.#body?.close('client_aborted', 'the client closed in the middle of its body')
+    if (this.#body?.queue.full === true) this.#socket.pause()
+  }
+
+  async #nextHead(): Promise<Next> {
+    let since: number | null = null
+    for (;;) {
+      if (this.#pending.length > 0) {
+        since ??= Date.now()
+        const result = parseRequestHead(this.#pending)
+        if (result.kind === 'head') {
+          this.#pending = this.#pending.subarray(result.bytes)
+          return { kind: 'head', head: result.head }
+        }
+        if (result.kind === 'bad') return this.#bad(result.reason, result.code)
+        if (this.#ended) return this.#bad('malformed', 'TRUNCATED_HEAD')
+      }
+      if (this.#ended || this.gone || (this.#draining && this.#pending.length === 0)) return { kind: 'end' }
+      const arrived = await this.#more(
+        since === null ? this.#deadlines.idleMs : this.#deadlines.headMs - (Date.now() - since),
+      )
+      if (arrived) continue
+      return since !== null ? this.#bad('client_timeout', 'HEAD_DEADLINE') : { kind: 'end' }
+    }
+  }
+
+  #bad(reason: MalformedInput['reason'], code: string): Next {
+    return { kind: 'bad', input: { reason, code, bytes: this.#pending } }
+  }
+
+  /** True when something arrived or the connection ended, false when `ms` passed. */
+  #more(ms: number): Promise<boolean> {
+    this.#socket.resume()
+    return new Promise((resolve) => {
+      const settle = (arrived: boolean): void => {
+        clearTimeout(timer)
+        this.#wake = null
+        resolve(arrived)
+      }
+      const timer = setTimeout(() => settle(false), Math.max(ms, 1))
+      this.#wake = () => settle(true)
+    })
+  }
+
+  #resume(): void {
+    if (this.#body !== null && !this.#body.finished) this.#socket.resume()
+  }
+
+  #startBodyTimer(queue: BodyQueue): void {
+    if (queue.finished) return
+    this.#bodyTimer = setTimeout(
+      () => queue.fail('client_timeout', 'the client stopped sending its body'),
+      this.#deadlines.bodyIdleMs,
+    )
+  }
+
+  #stopBodyTimer(): void {
+    if (this.#bodyTimer !== null) clearTimeout(this.#bodyTimer)
+    this.#bodyTimer = null
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    if (this.#body !== null && !this.#body.finished) {
+      this.#feedBody(chunk)
+    } else {
+      this.#pending = this.#pending.length === 0 ? chunk : Buffer.concat([this.#pending, chunk])
+      if (this.#busy && this.#pending.length >= MAX_PIPELINED_BYTES) this.#socket.pause()
+    }
+    this.#wake?.()
+  }
+
+  readonly #onEnd = (): void => {
+    this.#ended = true
+    this.#body?.close('client_aborted', 'the client closed in the middle of its body')
+    this.#wake?.()
+    if (!this.#busy) return
+    // close_notify: nobody half-closes TLS and waits. A plain FIN may be a client that has said all it wants to say.
+    if (this.#socket !== this.#raw) return this.#leave()
+    this.#halfClosed = { read: -1, written: -1 }
+    this.#watchHalfClosed()
+  }
+
+  #watchHalfClosed(): void {
+    if (this.gone || !this.#busy || this.#halfClosed === null) return
+    const progress = this.#socket.bytesWritten
+    if (progress === this.#halfClosed.written) return this.#leave()
+    this.#halfClosed.written = progress
+    setTimeout(() => this.#watchHalfClosed(), HALF_CLOSED_GRACE_MS)
+  }
+
+  readonly #onClose = (): void => this.#leave()
+
+  #leave(): void {
+    if (this.gone) return
+    this.gone = true
+    this.#ended = true
+    this.#body?.close('client_aborted', 'the client went away')
+    this.#wake?.()
+    for (const listener of this.#gone) listener()
+    this.#gone = []
+  }
+
+  #attach(): void {
+    this.#socket.on('data', this.#onData)
+    this.#socket.on('end', this.#onEnd)
+    this.#socket.on('close', this.#onClose)
+    this.#socket.on('error', this.#onClose)
+  }
+
+  #detach(): void {
+    this.#socket.pause()
+    this.#socket.removeListener('data', this.#onData)
+    this.#socket.removeListener('end', this.#onEnd)
+    this.#socket.removeListener('close', this.#onClose)
+  }
+
+  #release(how: 'close' | 'linger'): void {
+    this.#stopBodyTimer()
+    this.#socket.removeListener('data', this.#onData)
+    if (how === 'close' || this.gone) this.#socket.destroySoon()
+    else lingerThenClose(this.#socket, this.#ended)
+  }
+}

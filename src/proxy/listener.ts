@@ -1,0 +1,116 @@
+// Accepts connections on every listener, within bounds, and hands each to its door.
+
+import { chmodSync, existsSync, lstatSync, unlinkSync } from 'node:fs'
+import { createServer, type Server, type Socket } from 'node:net'
+import type { Deps } from './deps.ts'
+import { serveExplicit } from './explicit.ts'
+import type { Http1Connection } from './http1-connection.ts'
+import type { Tracked } from './inside.ts'
+import { serveGateway, serveTransparent } from './transparent.ts'
+
+export const MAX_CONNECTIONS = 16_384
+export const MAX_CONNECTIONS_PER_SOURCE = 4_096
+const BACKLOG = 1_024
+
+export type ListenerDoor = 'proxy' | 'transparent' | 'gateway'
+
+export type ListenerAddress =
+  | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
+  | { readonly kind: 'unix'; readonly path: string }
+
+const SERVE = { proxy: serveExplicit, transparent: serveTransparent, gateway: serveGateway } as const
+
+export class Listeners implements Tracked {
+  readonly #deps: Deps
+  readonly #onFault: (error: unknown) => void
+  readonly #servers: Server[] = []
+  readonly #sockets = new Set<Socket>()
+  readonly #serving = new Set<Http1Connection>()
+  readonly #bySource = new Map<string, number>()
+  readonly #emptied: (() => void)[] = []
+
+  /** `onFault` hears of what must not happen: a connection whose serving threw. The connection is gone by then. */
+  constructor(deps: Deps, onFault: (error: unknown) => void) {
+    this.#deps = deps
+    this.#onFault = onFault
+  }
+
+  get connections(): number {
+    return this.#sockets.size
+  }
+
+  track(connection: Http1Connection): () => void {
+    this.#serving.add(connection)
+    return () => this.#serving.delete(connection)
+  }
+
+  /** Resolves to the address that is listened on (a port 0 is filled in); rejects when it can not be had. */
+  listen(door: ListenerDoor, address: ListenerAddress): Promise<ListenerAddress> {
+    // allowHalfOpen: a client that has said all it wants still gets its answer; the connection code ends it.
+    const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.#accept(door, socket))
+    this.#servers.push(server)
+    return new Promise((resolve, reject) => {
+      server.once('error', reject)
+      const done = (): void => {
+        server.removeListener('error', reject)
+        server.on('error', this.#onFault)
+        if (address.kind === 'unix') chmodSync(address.path, 0o600)
+        const bound = server.address()
+        resolve(typeof bound === 'object' && bound !== null ? { kind: 'tcp', host: bound.address, port: bound.port } : address)
+      }
+      if (address.kind === 'tcp') {
+        server.listen({ host: address.host, port: address.port, backlog: BACKLOG, ipv6Only: address.host === '::1' }, done)
+      } else {
+        removeStaleSocket(address.path)
+        server.listen({ path: address.path, backlog: BACKLOG }, done)
+      }
+    })
+  }
+
+  /** Stops accepting, lets requests in flight end for at most `graceMs`, then ends what is left. */
+  async drain(graceMs: number): Promise<void> {
+    for (const server of this.#servers) server.close()
+    for (const connection of this.#serving) connection.drain()
+    if (this.#sockets.size === 0) return
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, graceMs)
+      this.#emptied.push(() => {
+        clearTimeout(timer)
+        resolve()
+      })
+    })
+    for (const socket of this.#sockets) socket.destroy()
+  }
+
+  #accept(door: ListenerDoor, socket: Socket): void {
+    socket.on('error', () => undefined)
+    const source = socket.remoteAddress ?? 'unix'
+    const held = this.#bySource.get(source) ?? 0
+    if (this.#sockets.size >= MAX_CONNECTIONS || held >= MAX_CONNECTIONS_PER_SOURCE) {
+      this.#deps.metrics.connectionRefused()
+      return void socket.resetAndDestroy()
+    }
+    this.#sockets.add(socket)
+    this.#bySource.set(source, held + 1)
+    this.#deps.metrics.connectionOpened(door)
+    socket.once('close', () => this.#closed(door, socket, source))
+    SERVE[door](socket, this.#deps, this).catch((error: unknown) => {
+      socket.destroy()
+      this.#onFault(error)
+    })
+  }
+
+  #closed(door: ListenerDoor, socket: Socket, source: string): void {
+    this.#sockets.delete(socket)
+    const held = (this.#bySource.get(source) ?? 1) - 1
+    if (held === 0) this.#bySource.delete(source)
+    else this.#bySource.set(source, held)
+    this.#deps.metrics.connectionClosed(door)
+    if (this.#sockets.size === 0) for (const emptied of this.#emptied.splice(0)) emptied()
+  }
+}
+
+/** A socket file that a killed process left behind; anything that is not a socket is left for `listen` to fail on. */
+function removeStaleSocket(path: string): void {
+  if (existsSync(path) && lstatSync(path).isSocket()) unlinkSync(path)
+}

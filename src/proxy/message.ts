@@ -1,0 +1,56 @@
+// The seam between HTTP engines and the exchange: a head and a body stream in, a head and a body stream out.
+
+import type { RequestFraming } from '../core/framing.ts'
+import type { RawHeaders, RequestHead } from '../core/http1.ts'
+import type { Reason } from '../core/refusal.ts'
+
+/** One step of a body: some bytes, its end, or why there is no more. */
+export type BodyPart =
+  | { readonly kind: 'data'; readonly data: Buffer }
+  | { readonly kind: 'end'; readonly trailers: RawHeaders }
+  | { readonly kind: 'failed'; readonly reason: Reason; readonly detail: string }
+
+/** A body that is pulled: nothing more is taken off the socket than was asked for and one high-water mark. */
+export interface BodyReader {
+  /** The next part. After `end` or `failed` the same part is answered again. One caller at a time. */
+  read(): Promise<BodyPart>
+}
+
+/** How the length of an answer's body is told to the client. */
+export type ResponseLength = { readonly kind: 'length'; readonly length: number } | { readonly kind: 'stream' | 'none' }
+
+/** Where an answer goes. An engine makes one for each request; exactly one of `end` and `abort` is called. */
+export interface ResponseSink {
+  informational(status: number, headers: RawHeaders): void
+  head(status: number, statusText: string, headers: RawHeaders, length: ResponseLength): void
+  /** False: wait for `drained` before the next write. */
+  write(data: Buffer): boolean
+  drained(): Promise<void>
+  end(trailers: RawHeaders): void
+  /** Breaks the answer off so that no client can take it for a complete one. */
+  abort(): void
+  readonly started: boolean
+}
+
+/** Whether the client is still there. */
+export interface ClientLink {
+  readonly gone: boolean
+  onGone(listener: () => void): void
+}
+
+/** One request as an engine read it. `body` is null when the message has none. */
+export interface IncomingRequest {
+  readonly protocol: 'http/1.0' | 'http/1.1' | 'h2'
+  readonly head: RequestHead
+  readonly framing: RequestFraming
+  readonly body: BodyReader | null
+  readonly sink: ResponseSink
+  readonly link: ClientLink
+}
+
+/** Bytes that are no request: what the parser said of them, and as many of them as were kept. */
+export interface MalformedInput {
+  readonly reason: Reason
+  readonly code: string
+  readonly bytes: Buffer
+}

@@ -1,0 +1,101 @@
+// Idle connections to origins, kept by scheme, host and port, handed out one request at a time.
+
+import type { Permit } from '../core/rule.ts'
+import type { Dialled, DialTimings } from './dial.ts'
+import { OriginConnection } from './origin-connection.ts'
+
+const MAX_IDLE_PER_ORIGIN = 32
+const MAX_IDLE = 1_024
+const MAX_CONNECTIONS = 4_096
+/** Idle this long, a connection is closed: shorter than what common origins and load balancers allow (60 s). */
+const IDLE_MS = 30_000
+/** Held across no longer than this, so that a name is resolved and judged again (DNS rebinding, a moved origin). */
+const MAX_AGE_MS = 300_000
+
+export type Acquired =
+  | { readonly kind: 'connection'; readonly connection: OriginConnection; readonly reused: boolean }
+  | { readonly kind: 'overloaded' }
+  | (Dialled & { readonly kind: 'failed' })
+
+interface Idle {
+  readonly connection: OriginConnection
+  readonly timer: NodeJS.Timeout
+}
+
+export class OriginPool {
+  readonly #dial: (permit: Permit) => Promise<Dialled>
+  readonly #idle = new Map<string, Idle[]>()
+  #idleCount = 0
+  #open = 0
+  #closing = false
+
+  constructor(dial: (permit: Permit) => Promise<Dialled>) {
+    this.#dial = dial
+  }
+
+  get open(): number {
+    return this.#open
+  }
+
+  async acquire(permit: Permit, fresh: boolean): Promise<Acquired> {
+    const key = `${permit.scheme} ${permit.host.text} ${permit.port}`
+    const idle = fresh ? undefined : this.#take(key)
+    if (idle !== undefined) return { kind: 'connection', connection: idle, reused: true }
+    if (this.#open >= MAX_CONNECTIONS) return { kind: 'overloaded' }
+    this.#open += 1
+    const dialled = await this.#dial(permit)
+    if (dialled.kind === 'failed') {
+      this.#open -= 1
+      return dialled
+    }
+    const born = performance.now()
+    const connection = new OriginConnection(dialled.socket, dialled, (done) => this.#release(key, done, born))
+    connection.onClose(() => {
+      this.#open -= 1
+      this.#forget(key, connection)
+    })
+    return { kind: 'connection', connection, reused: false }
+  }
+
+  close(): void {
+    this.#closing = true
+    // Collected first: each destroyed connection takes itself off these lists.
+    const connections = [...this.#idle.values()].flatMap((list) => list.map((idle) => idle.connection))
+    for (const connection of connections) connection.destroy('the proxy is shutting down')
+  }
+
+  #take(key: string): OriginConnection | undefined {
+    const list = this.#idle.get(key)
+    const entry = list?.pop()
+    if (list === undefined || entry === undefined) return undefined
+    if (list.length === 0) this.#idle.delete(key)
+    this.#idleCount -= 1
+    clearTimeout(entry.timer)
+    return entry.connection
+  }
+
+  #release(key: string, connection: OriginConnection, born: number): void {
+    const list = this.#idle.get(key) ?? []
+    const old = performance.now() - born > MAX_AGE_MS
+    if (this.#closing || old || list.length >= MAX_IDLE_PER_ORIGIN || this.#idleCount >= MAX_IDLE) {
+      return connection.destroy('not kept')
+    }
+    const timer = setTimeout(() => connection.destroy('idle'), IDLE_MS)
+    timer.unref()
+    list.push({ connection, timer })
+    this.#idle.set(key, list)
+    this.#idleCount += 1
+  }
+
+  #forget(key: string, connection: OriginConnection): void {
+    const list = this.#idle.get(key)
+    const at = list?.findIndex((entry) => entry.connection === connection) ?? -1
+    if (list === undefined || at < 0) return
+    const [entry] = list.splice(at, 1)
+    clearTimeout(entry?.timer)
+    this.#idleCount -= 1
+    if (list.length === 0) this.#idle.delete(key)
+  }
+}
+
+export const NO_TIMINGS: DialTimings = { dns: null, connect: null, tls: null }

@@ -1,0 +1,55 @@
+// Passes an origin's answer on to the client as it arrives, counted, with backpressure, and never as more whole than it was.
+
+import { endToEndResponseHeaders } from '../core/framing.ts'
+import type { Attempt } from './attempt.ts'
+import type { IncomingRequest, ResponseLength } from './message.ts'
+import type { Sent } from './upstream.ts'
+
+type Response = Extract<Sent, { kind: 'response' }>
+
+/** `limit`: the rule's `response_bytes`, null without one. */
+export async function relay(
+  response: Response,
+  incoming: IncomingRequest,
+  limit: number | null,
+  attempt: Attempt,
+): Promise<void> {
+  const { sink, link, head } = incoming
+  attempt.status = response.head.status
+  sink.head(
+    response.head.status,
+    response.head.statusText,
+    endToEndResponseHeaders(response.head.headers),
+    lengthOf(head.method, response),
+  )
+  for (;;) {
+    const part = await response.body.read()
+    if (link.gone) return broken(attempt, sink, 'client_aborted', 'client_aborted')
+    if (part.kind === 'failed') return broken(attempt, sink, 'upstream_aborted', part.reason)
+    if (part.kind === 'end') {
+      sink.end(part.trailers)
+      attempt.outcome = 'completed'
+      return
+    }
+    attempt.bytesReceived += part.data.length
+    if (limit !== null && attempt.bytesReceived > limit) return broken(attempt, sink, 'refused', 'response_too_large')
+    if (!sink.write(part.data)) await sink.drained()
+  }
+}
+
+function lengthOf(method: string, response: Response): ResponseLength {
+  const { status } = response.head
+  if (method === 'HEAD' || status === 204 || status === 304) return { kind: 'none' }
+  return response.length === null ? { kind: 'stream' } : { kind: 'length', length: response.length }
+}
+
+function broken(
+  attempt: Attempt,
+  sink: IncomingRequest['sink'],
+  outcome: Attempt['outcome'],
+  reason: NonNullable<Attempt['reason']>,
+): void {
+  attempt.outcome = outcome
+  attempt.reason = reason
+  sink.abort()
+}

@@ -1,0 +1,77 @@
+// Ends the client's TLS with a leaf of ours, and names the cause when a client does not go along.
+
+import type { Socket } from 'node:net'
+import { type SecureContext, TLSSocket } from 'node:tls'
+import type { TlsRejectionCause } from '../core/record.ts'
+
+export const HANDSHAKE_DEADLINE_MS = 10_000
+
+export type Terminated =
+  | { readonly kind: 'secure'; readonly socket: TLSSocket }
+  | { readonly kind: 'rejected'; readonly cause: TlsRejectionCause }
+
+const CAUSE_BY_CODE: ReadonlyMap<string, TlsRejectionCause> = new Map([
+  ['ERR_SSL_TLSV1_ALERT_UNKNOWN_CA', 'certificate_rejected'],
+  ['ERR_SSL_SSLV3_ALERT_CERTIFICATE_UNKNOWN', 'certificate_rejected'],
+  ['ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE', 'certificate_rejected'],
+  ['ERR_SSL_SSLV3_ALERT_CERTIFICATE_EXPIRED', 'certificate_rejected'],
+  ['ERR_SSL_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE', 'certificate_rejected'],
+  ['ERR_SSL_TLSV1_ALERT_ACCESS_DENIED', 'certificate_rejected'],
+  ['ERR_SSL_TLSV1_ALERT_DECRYPT_ERROR', 'certificate_rejected'],
+  ['ERR_SSL_NO_SHARED_CIPHER', 'no_shared_cipher'],
+  ['ERR_SSL_NO_SUITABLE_SIGNATURE_ALGORITHM', 'no_shared_cipher'],
+  ['ERR_SSL_NO_SHARED_GROUP', 'no_shared_cipher'],
+  ['ERR_SSL_NO_SUITABLE_KEY_SHARE', 'no_shared_cipher'],
+  ['ERR_SSL_NO_APPLICATION_PROTOCOL', 'no_application_protocol'],
+  ['ERR_SSL_UNSUPPORTED_PROTOCOL', 'protocol_version'],
+  ['ERR_SSL_WRONG_VERSION_NUMBER', 'protocol_version'],
+  ['ERR_SSL_VERSION_TOO_LOW', 'protocol_version'],
+  ['ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION', 'protocol_version'],
+  ['ERR_SSL_INAPPROPRIATE_FALLBACK', 'protocol_version'],
+  ['ECONNRESET', 'reset'],
+  ['EPIPE', 'reset'],
+])
+
+/** HTTP/1.1 only is offered: a client that insists on anything else gets `no_application_protocol`, never a guess. */
+const ALPN_PROTOCOLS = ['http/1.1']
+
+export function terminate(
+  socket: Socket,
+  context: SecureContext,
+  deadlineMs: number = HANDSHAKE_DEADLINE_MS,
+): Promise<Terminated> {
+  return new Promise((resolve) => {
+    const tls = new TLSSocket(socket, { isServer: true, secureContext: context, ALPNProtocols: ALPN_PROTOCOLS })
+    const timer = setTimeout(() => reject('handshake_timeout'), deadlineMs)
+    let settled = false
+    const settle = (result: Terminated): void => {
+      if (settled) return
+      settled = true
+      clearTimeout(timer)
+      resolve(result)
+    }
+    const reject = (cause: TlsRejectionCause): void => {
+      // Destroyed in any case: with a listener of ours nobody else will (an alert answered by a half-open peer).
+      if (!settled) tls.destroy()
+      settle({ kind: 'rejected', cause })
+    }
+    const onError = (error: NodeJS.ErrnoException): void => reject(causeOf(error))
+    tls.on('error', onError)
+    tls.on('_tlsError', onError)
+    tls.on('close', () => reject('closed'))
+    tls.on('end', () => reject('closed'))
+    tls.once('secure', () => settle({ kind: 'secure', socket: tls }))
+  })
+}
+
+function causeOf(error: NodeJS.ErrnoException): TlsRejectionCause {
+  return CAUSE_BY_CODE.get(error.code ?? '') ?? 'handshake_failed'
+}
+
+const ALERT_LEVEL_FATAL = 2
+
+/** Ends a TLS connection before any handshake with a fatal alert in the clear (RFC 8446 §6). */
+export function alertAndClose(socket: Socket, description: 'access_denied' | 'unrecognized_name' | 'decode_error'): void {
+  const code = { access_denied: 49, unrecognized_name: 112, decode_error: 50 }[description]
+  socket.end(Buffer.from([0x15, 0x03, 0x03, 0x00, 0x02, ALERT_LEVEL_FATAL, code]))
+}

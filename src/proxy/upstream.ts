@@ -1,0 +1,103 @@
+// Sends what a permit says, and nothing else, to the origin that the permit names.
+
+import { formatAuthority } from '../core/address.ts'
+import { endToEndRequestHeaders } from '../core/framing.ts'
+import type { RawHeaders, StatusHead } from '../core/http1.ts'
+import type { Reason } from '../core/refusal.ts'
+import type { Permit } from '../core/rule.ts'
+import { type DialTimings, Dialer, type DialerOptions } from './dial.ts'
+import type { BodyReader, ClientLink } from './message.ts'
+import type { OriginAnswer, OriginConnection, SentSoFar } from './origin-connection.ts'
+import { NO_TIMINGS, OriginPool } from './origin-pool.ts'
+
+const DEFAULT_PORT = { http: 80, https: 443 } as const
+/** RFC 9110 §9.2.2: these may be sent again when a kept-alive connection turned out to be closed. */
+const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'TRACE'])
+
+/** The body as it will be framed; `length` null: in chunks. */
+export interface OutgoingBody {
+  readonly reader: BodyReader
+  readonly length: number | null
+}
+
+export interface UpstreamTimings extends DialTimings {
+  readonly firstByte: number | null
+}
+
+export type Sent = { readonly address: string | null; readonly timings: UpstreamTimings } & (
+  | { readonly kind: 'response'; readonly head: StatusHead; readonly length: number | null; readonly body: BodyReader }
+  | { readonly kind: 'failed'; readonly reason: Reason; readonly detail: string }
+)
+
+export interface Sending {
+  readonly headers: RawHeaders
+  readonly body: OutgoingBody | null
+  readonly link: ClientLink
+  readonly sent: SentSoFar
+  onInformational(status: number, headers: RawHeaders): void
+}
+
+export class Upstream {
+  readonly #pool: OriginPool
+
+  constructor(options: DialerOptions) {
+    const dialer = new Dialer(options)
+    this.#pool = new OriginPool((permit) => dialer.dial(permit))
+  }
+
+  get openConnections(): number {
+    return this.#pool.open
+  }
+
+  close(): void {
+    this.#pool.close()
+  }
+
+  async send(permit: Permit, sending: Sending): Promise<Sent> {
+    const first = await this.#attempt(permit, sending, false)
+    if (first.answer?.kind !== 'failed' || !first.answer.retryable) return first.result
+    if (!IDEMPOTENT.has(permit.method) || sending.body !== null || sending.link.gone) return first.result
+    return (await this.#attempt(permit, sending, true)).result
+  }
+
+  async #attempt(
+    permit: Permit,
+    sending: Sending,
+    fresh: boolean,
+  ): Promise<{ result: Sent; answer: OriginAnswer | null }> {
+    const none = { ...NO_TIMINGS, firstByte: null }
+    const acquired = await this.#pool.acquire(permit, fresh)
+    if (acquired.kind === 'overloaded') {
+      const detail = 'too many upstream connections'
+      return { result: { kind: 'failed', reason: 'overloaded', detail, address: null, timings: none }, answer: null }
+    }
+    if (acquired.kind === 'failed') {
+      const { reason, detail, timings } = acquired
+      const result: Sent = { kind: 'failed', reason, detail, address: null, timings: { ...timings, firstByte: null } }
+      return { result, answer: null }
+    }
+    const { connection, reused } = acquired
+    sending.link.onGone(() => connection.destroyIfServing(sending.sent, 'the client went away'))
+    if (sending.link.gone) connection.destroy('the client went away')
+    const started = performance.now()
+    const answer = await connection.send(requestOf(permit, sending))
+    const dial = reused ? NO_TIMINGS : connection.timings
+    const facts = { address: connection.address, timings: { ...dial, firstByte: performance.now() - started } }
+    return { result: { ...answer, ...facts }, answer }
+  }
+}
+
+/** Judged is what is sent: method, target and authority are the permit's, never the client's spelling of them. */
+function requestOf(permit: Permit, sending: Sending): Parameters<OriginConnection['send']>[0] {
+  const authority = formatAuthority({ host: permit.host, port: permit.port }, DEFAULT_PORT[permit.scheme])
+  const headers = ['Host', authority, ...endToEndRequestHeaders(sending.headers)]
+  if (sending.body !== null && sending.body.length === null) headers.push('Transfer-Encoding', 'chunked')
+  return {
+    method: permit.method,
+    startLine: `${permit.method} ${permit.target} HTTP/1.1`,
+    headers,
+    body: sending.body,
+    sent: sending.sent,
+    onInformational: sending.onInformational.bind(sending),
+  }
+}

@@ -1,0 +1,71 @@
+// References are replaced once, in values only, and never make structure.
+
+import * as fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { isReference, type Sources, substitute } from '../../src/config/substitute.ts'
+
+const sources = (env: Record<string, string>, files: Record<string, string> = {}): Sources => ({
+  env,
+  readFile: (path) => files[path] ?? null,
+})
+
+describe('substitute', () => {
+  it.each([
+    ['a variable', '${A}', 'one'],
+    ['variables inside a text', 'x-${A}-${B}', 'x-one-two'],
+    ['a file', 'file:a.txt', 'content'],
+    ['an escaped variable', '$${A}', '${A}'],
+    ['an escaped file', '$file:a.txt', 'file:a.txt'],
+    ['no reference at all', '$A and 5$ for {B}', '$A and 5$ for {B}'],
+    ['a variable whose value looks like a reference', '${LOOP}', '${A}'],
+  ])('replaces %s', (_, written, expected) => {
+    const given = sources({ A: 'one', B: 'two', LOOP: '${A}' }, { 'a.txt': 'content\n' })
+    expect(substitute({ list: [written, 1, null] }, given)).toEqual({
+      value: { list: [expected, 1, null] },
+      findings: [],
+    })
+  })
+
+  it.each([
+    ['a variable that is not set', '${NOT_SET}', 'the environment variable NOT_SET is not set'],
+    ['an empty variable', '${EMPTY}', 'the environment variable EMPTY is not set'],
+    ['a name that can not be a variable', '${a-b}', '"${a-b}" names no environment variable'],
+    ['a brace that is not closed', 'x${A', '"${A" names no environment variable'],
+    ['a file that is not there', 'file:none', 'the file "none" can not be read'],
+    ['a file without content', 'file:empty', 'the file "empty" is empty'],
+    ['a variable with a line break', '${LINES}', 'the value holds a control character'],
+  ])('reports %s', (_, written, message) => {
+    const given = sources({ A: 'one', EMPTY: '', LINES: 'a\r\nb' }, { empty: '\n' })
+    expect(substitute({ a: [written] }, given).findings).toMatchObject([{ place: ['a', 0], message }])
+  })
+
+  it('takes keys as they are', () => {
+    expect(substitute({ '${A}': 'x' }, sources({ A: 'one' })).value).toEqual({ '${A}': 'x' })
+  })
+
+  it('gives back any escaped text as it was', () => {
+    const visible = fc.stringMatching(/^[ -~]*$/)
+    fc.assert(
+      fc.property(visible, (text) => {
+        const escaped = text.startsWith('file:') ? `$${text}` : text.replaceAll('${', '$${')
+        fc.pre(!text.startsWith('$file:') && !(text.startsWith('file:') && text.includes('${')))
+        expect(substitute(escaped, sources({}))).toEqual({ value: text, findings: [] })
+      }),
+    )
+  })
+})
+
+describe('isReference', () => {
+  it.each([
+    ['${A_1}', true],
+    ['file:x', true],
+    ['file:', false],
+    ['x${A}', false],
+    ['${A}x', false],
+    ['${A}\n', false],
+    ['$${A}', false],
+    ['', false],
+  ])('%j: %s', (text, expected) => {
+    expect(isReference(text)).toBe(expected)
+  })
+})
