@@ -44,7 +44,11 @@ export class AdminServer {
         server.removeListener('error', reject)
         if (address.kind === 'unix') chmodSync(address.path, 0o600)
         const bound = server.address()
-        resolve(typeof bound === 'object' && bound !== null ? { kind: 'tcp', host: bound.address, port: bound.port } : address)
+        resolve(
+          typeof bound === 'object' && bound !== null
+            ? { kind: 'tcp', host: bound.address, port: bound.port }
+            : address,
+        )
       }
       if (address.kind === 'tcp') {
         server.listen(address.port, address.host, done)
@@ -108,5 +112,7 @@ function knownHost(header: string | undefined): boolean {
 }
 
 function answer(response: ServerResponse, status: number, body: Record<string, unknown>): void {
-  response.writeHead(status, { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' }).end(`${JSON.stringify(body)}\n`)
+  response
+    .writeHead(status, { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' })
+    .end(`${JSON.stringify(body)}\n`)
 }

@@ -8,7 +8,10 @@ const YELLOW = '\u001b[33m'
 const RESET = '\u001b[0m'
 
 /** Null when stderr is no terminal: then the trail and the metrics are where to look. */
-export function decisionPrinter(stream: NodeJS.WriteStream, environment: NodeJS.ProcessEnv): ((line: DecisionLine) => void) | null {
+export function decisionPrinter(
+  stream: NodeJS.WriteStream,
+  environment: NodeJS.ProcessEnv,
+): ((line: DecisionLine) => void) | null {
   if (!stream.isTTY) return null
   const colour = environment['NO_COLOR'] === undefined || environment['NO_COLOR'] === ''
   return (line) => stream.write(`${formatDecision(line, colour)}\n`)

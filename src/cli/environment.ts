@@ -16,7 +16,10 @@ const HAZARDS: readonly Hazard[] = [
   },
   {
     variable: 'NODE_OPTIONS',
-    undoes: (value) => /--tls-keylog|--inspect|--tls-min-v1\.[01]|--tls-cipher-list|--(?:experimental-)?(?:loader|require|import)|(?:^|\s)-r\s/.test(value),
+    undoes: (value) =>
+      /--tls-keylog|--inspect|--tls-min-v1\.[01]|--tls-cipher-list|--(?:experimental-)?(?:loader|require|import)|(?:^|\s)-r\s/.test(
+        value,
+      ),
     why: 'it loads code, opens a debugger or weakens TLS in the proxy',
   },
   { variable: 'SSLKEYLOGFILE', undoes: (value) => value !== '', why: 'it would write TLS secrets to a file' },

@@ -15,7 +15,11 @@ export function healthCommand(): Command {
     .option('--json', 'print the answer as it is')
     .action(async (options: { config?: string; json?: boolean }) => {
       const [admin] = configOf(options.config).listen.admin
-      if (admin === undefined) throw new ExitError(EXIT.usage, 'no listen.admin in the configuration\n  fix: add listen: { admin: 127.0.0.1:9901 }')
+      if (admin === undefined)
+        throw new ExitError(
+          EXIT.usage,
+          'no listen.admin in the configuration\n  fix: add listen: { admin: 127.0.0.1:9901 }',
+        )
       const answer = await ask(admin).catch((error: unknown) => {
         throw new ExitError(EXIT.usage, `unhealthy: ${error instanceof Error ? error.message : String(error)}`)
       })
@@ -27,14 +31,17 @@ export function healthCommand(): Command {
 function ask(admin: ListenAddress): Promise<{ status: number; body: string }> {
   const where = admin.kind === 'unix' ? { socketPath: admin.path } : { host: reachable(admin.host), port: admin.port }
   return new Promise((resolve, reject) => {
-    const asked = request({ ...where, path: '/health', headers: { Host: 'localhost' }, timeout: HEALTH_TIMEOUT_MS }, (response) => {
-      let body = ''
-      response.setEncoding('utf8')
-      response.on('data', (chunk: string) => {
-        body += chunk
-      })
-      response.on('end', () => resolve({ status: response.statusCode ?? 0, body }))
-    })
+    const asked = request(
+      { ...where, path: '/health', headers: { Host: 'localhost' }, timeout: HEALTH_TIMEOUT_MS },
+      (response) => {
+        let body = ''
+        response.setEncoding('utf8')
+        response.on('data', (chunk: string) => {
+          body += chunk
+        })
+        response.on('end', () => resolve({ status: response.statusCode ?? 0, body }))
+      },
+    )
     asked.on('timeout', () => asked.destroy(new Error('no answer in time')))
     asked.on('error', reject)
     asked.end()

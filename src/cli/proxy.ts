@@ -17,7 +17,12 @@ export function proxyCommand(): Command {
   return new Command('proxy')
     .description('run the proxy')
     .option('-c, --config <file>', 'configuration file (default: ./mcp-egress.yaml if it is there)')
-    .option('--allow <host>', 'allow a host, any method and path (repeatable)', (host: string, hosts: string[]) => [...hosts, host], [])
+    .option(
+      '--allow <host>',
+      'allow a host, any method and path (repeatable)',
+      (host: string, hosts: string[]) => [...hosts, host],
+      [],
+    )
     .option('--observe', 'forward what policy would refuse, and record it as such', false)
     .action(async (options: ProxyOptions) => {
       refuseHazards(process.env)

@@ -65,7 +65,8 @@ export function readSubject(names: ConnectionNames, head: RequestHead, framing: 
     return refuse(reason, `the URL says ${target.scheme}, the connection is ${names.scheme}`)
   }
   // SECURITY: every name a request carries must be the one that is judged, dialled and verified (domain fronting).
-  if (target.url !== null && !sameAuthority(target.url, host)) return refuse('identity_mismatch', 'the URL and Host differ')
+  if (target.url !== null && !sameAuthority(target.url, host))
+    return refuse('identity_mismatch', 'the URL and Host differ')
   if (names.expected !== null && !sameAuthority(names.expected, host)) {
     return refuse('identity_mismatch', 'Host is not what the connection was opened for')
   }

@@ -83,7 +83,12 @@ function answer(attempt: Attempt, sink: ResponseSink, judged: Refused): void {
   attempt.reason = judged.reason
   attempt.status = reply.status
   const headless = facts?.method === 'HEAD'
-  sink.head(reply.status, reply.statusText, reply.headers, headless ? { kind: 'none' } : { kind: 'length', length: reply.body.length })
+  sink.head(
+    reply.status,
+    reply.statusText,
+    reply.headers,
+    headless ? { kind: 'none' } : { kind: 'length', length: reply.body.length },
+  )
   if (!headless) sink.write(reply.body)
   sink.end([])
 }

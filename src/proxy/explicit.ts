@@ -64,12 +64,7 @@ interface Tunnel {
 }
 
 /** Null: the CONNECT itself was refused, recorded and answered. An accepted CONNECT is no attempt; what comes inside it is. */
-async function openTunnel(
-  base: Connection,
-  head: RequestHead,
-  sink: ResponseSink,
-  deps: Deps,
-): Promise<Tunnel | null> {
+async function openTunnel(base: Connection, head: RequestHead, sink: ResponseSink, deps: Deps): Promise<Tunnel | null> {
   const authority = parseAuthority(head.target, null)
   const draft: Connection = {
     ...base,
@@ -78,7 +73,14 @@ async function openTunnel(
     names: authority === null ? base.names : bound('https', authority),
   }
   if (authority === null) {
-    return refuseConnect(draft, null, head, sink, refused('host_not_canonical', 'CONNECT needs a canonical host:port'), deps)
+    return refuseConnect(
+      draft,
+      null,
+      head,
+      sink,
+      refused('host_not_canonical', 'CONNECT needs a canonical host:port'),
+      deps,
+    )
   }
   const client = identifyConnect(base, head, deps)
   const connection = { ...draft, client: client === 'invalid' ? null : client }

@@ -97,7 +97,8 @@ type Named =
 function nameOf(opened: Opened, sni: string | null): Named {
   const { authority, original } = opened
   const host = sni === null ? null : parseServerName(sni)
-  if (sni !== null && host === null) return { kind: 'refused', reason: 'host_not_canonical', why: 'SNI is not a host name' }
+  if (sni !== null && host === null)
+    return { kind: 'refused', reason: 'host_not_canonical', why: 'SNI is not a host name' }
   if (authority !== null) {
     if (host === null || sameHost(host, authority.host)) return { kind: 'named', authority }
     return { kind: 'refused', reason: 'identity_mismatch', why: 'CONNECT and SNI name different hosts' }
@@ -130,7 +131,8 @@ export function leafFor(connection: Connection, authority: Authority, deps: Deps
 }
 
 function nameDenial(connection: Connection, authority: Authority, deps: Deps): { reason: Reason; why: string } {
-  if (connection.refusal !== null) return { reason: connection.refusal, why: 'this connection reached the proxy itself' }
+  if (connection.refusal !== null)
+    return { reason: connection.refusal, why: 'this connection reached the proxy itself' }
   const verdict = decide(deps.judgement().policy, {
     client: connection.client?.name ?? 'anonymous',
     scheme: 'https',
@@ -194,7 +196,10 @@ async function refuseHandshake(
   const attempt = new Attempt(connection, 'tls', deps)
   attempt.outcome = 'refused'
   await attempt.decide({ decision: 'deny', enforced: true, rule: refused(reason, why).rule, reason })
-  alertAndClose(socket, reason === 'no_matching_rule' || reason === 'denied_by_rule' ? 'access_denied' : 'unrecognized_name')
+  alertAndClose(
+    socket,
+    reason === 'no_matching_rule' || reason === 'denied_by_rule' ? 'access_denied' : 'unrecognized_name',
+  )
   lingerThenClose(socket, false)
   attempt.complete()
 }

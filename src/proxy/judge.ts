@@ -3,7 +3,7 @@
 import { judgeAddress } from '../core/address-class.ts'
 import { BODY_INSPECTION_LIMIT } from '../core/body.ts'
 import { headerValue } from '../core/http1.ts'
-import { identify } from '../core/identity.ts'
+import { identify, tokenClients } from '../core/identity.ts'
 import { decide, judgeBody, limitDenied } from '../core/policy.ts'
 import type { Reason } from '../core/refusal.ts'
 import type { Denial, NeedsBody, Permit, Subject } from '../core/rule.ts'
@@ -53,8 +53,12 @@ export async function judge(
   const literal = judgeLiteral(subject, attempt, deps)
   if (literal !== null) return literal
   const verdict = decide(attempt.judgement.policy, subject)
-  const declared = incoming.framing.kind === 'ok' && incoming.framing.body.kind === 'length' ? incoming.framing.body : null
+  const declared =
+    incoming.framing.kind === 'ok' && incoming.framing.body.kind === 'length' ? incoming.framing.body : null
   const body = incoming.body === null ? null : { reader: incoming.body, length: declared?.length ?? null }
+  if (verdict.kind === 'denial' && missesCredentials(connection, subject, verdict.reason, attempt)) {
+    return refused('proxy_auth', 'a client with proxy credentials may do this')
+  }
   if (verdict.kind === 'denial') return denied(verdict, body)
   if (verdict.kind === 'permit') return limited(verdict.permit, null, body, attempt, deps)
   return inspected(verdict, subject, incoming, body, attempt, deps)
@@ -68,6 +72,13 @@ function clientOf(connection: Connection, incoming: IncomingRequest, attempt: At
   if (found.kind === 'invalid') return refused('proxy_auth', 'the proxy credentials are not those of a client')
   attempt.client = { name: found.name, by: found.by }
   return null
+}
+
+/** 407 in place of a denial where a token client's rule would allow: only a proxy request can still bring credentials. */
+function missesCredentials(connection: Connection, subject: Subject, reason: Reason, attempt: Attempt): boolean {
+  if (connection.door !== 'absolute' || attempt.client.by === 'token' || reason !== 'no_matching_rule') return false
+  const { policy, identity } = attempt.judgement
+  return tokenClients(identity).some((client) => decide(policy, { ...subject, client }).kind !== 'denial')
 }
 
 /** Literals and our own listeners are judged before the decision (CONTRACT §2 "Addresses"). */
@@ -99,7 +110,8 @@ function limited(
 ): Judged {
   const { policy, mode } = attempt.judgement
   const limit = permit.limits.requestBytes
-  if (limit !== null && (body?.length ?? 0) > limit) return denied(limitDenied('request_too_large', permit, policy), body)
+  if (limit !== null && (body?.length ?? 0) > limit)
+    return denied(limitDenied('request_too_large', permit, policy), body)
   if (permit.rate !== null) {
     const taken = deps.limiter.take(`rule ${permit.rule} ${permit.client}`, permit.rate, deps.now())
     if (!taken.ok) {
@@ -108,7 +120,8 @@ function limited(
     }
   }
   const allowed: Decision = { decision: 'allow', enforced: mode === 'enforce', rule: permit.rule, reason: null }
-  const capped = body === null || limit === null || mode === 'observe' ? body : { ...body, reader: capBody(body.reader, limit) }
+  const capped =
+    body === null || limit === null || mode === 'observe' ? body : { ...body, reader: capBody(body.reader, limit) }
   return { kind: 'proceed', permit, decision: decision ?? allowed, body: capped }
 }
 

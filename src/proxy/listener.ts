@@ -56,10 +56,17 @@ export class Listeners implements Tracked {
         server.on('error', this.#onFault)
         if (address.kind === 'unix') chmodSync(address.path, 0o600)
         const bound = server.address()
-        resolve(typeof bound === 'object' && bound !== null ? { kind: 'tcp', host: bound.address, port: bound.port } : address)
+        resolve(
+          typeof bound === 'object' && bound !== null
+            ? { kind: 'tcp', host: bound.address, port: bound.port }
+            : address,
+        )
       }
       if (address.kind === 'tcp') {
-        server.listen({ host: address.host, port: address.port, backlog: BACKLOG, ipv6Only: address.host === '::1' }, done)
+        server.listen(
+          { host: address.host, port: address.port, backlog: BACKLOG, ipv6Only: address.host === '::1' },
+          done,
+        )
       } else {
         removeStaleSocket(address.path)
         server.listen({ path: address.path, backlog: BACKLOG }, done)

@@ -30,7 +30,10 @@ interface Described {
 
 /** Null unless the first line has the shape of a request line: `token SP target [SP version]`. */
 function describe(bytes: Buffer): Described | null {
-  const lines = bytes.subarray(0, MAX_LINE * MAX_DESCRIBED_HEADERS).toString('latin1').split('\n')
+  const lines = bytes
+    .subarray(0, MAX_LINE * MAX_DESCRIBED_HEADERS)
+    .toString('latin1')
+    .split('\n')
   const line = (lines[0] ?? '').replace(/\r$/, '')
   if (line.length > MAX_LINE || !/^[A-Za-z]{1,32} [\x21-\x7e]+(?: HTTP\/[\d.]{1,8})?$/.test(line)) return null
   const headers: Described['headers'] = []

@@ -174,7 +174,8 @@ export class OriginConnection {
 
   #onInformational(pending: Pending, head: StatusHead): void {
     this.#informational += 1
-    if (this.#informational > MAX_INFORMATIONAL) return this.#fail('upstream_malformed', 'TOO_MANY_INFORMATIONAL', false)
+    if (this.#informational > MAX_INFORMATIONAL)
+      return this.#fail('upstream_malformed', 'TOO_MANY_INFORMATIONAL', false)
     // An upgrade is only ever asked for by the tunnel, never here (RFC 9110 §15.2.2).
     if (head.status === 101) return this.#fail('upstream_malformed', 'UNSOLICITED_101', false)
     // 100 answers an expectation that was ours to answer.

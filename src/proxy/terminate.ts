@@ -71,7 +71,10 @@ function causeOf(error: NodeJS.ErrnoException): TlsRejectionCause {
 const ALERT_LEVEL_FATAL = 2
 
 /** Ends a TLS connection before any handshake with a fatal alert in the clear (RFC 8446 §6). */
-export function alertAndClose(socket: Socket, description: 'access_denied' | 'unrecognized_name' | 'decode_error'): void {
+export function alertAndClose(
+  socket: Socket,
+  description: 'access_denied' | 'unrecognized_name' | 'decode_error',
+): void {
   const code = { access_denied: 49, unrecognized_name: 112, decode_error: 50 }[description]
   socket.end(Buffer.from([0x15, 0x03, 0x03, 0x00, 0x02, ALERT_LEVEL_FATAL, code]))
 }

@@ -50,7 +50,9 @@ const PROXY_ERRORS = new Set(
 
 describe('the closed list of reasons', () => {
   it('is the one of the contract, with its statuses', () => {
-    expect(Object.fromEntries(Object.entries(REFUSALS).map(([reason, { status }]) => [reason, status]))).toEqual(CONTRACT)
+    expect(Object.fromEntries(Object.entries(REFUSALS).map(([reason, { status }]) => [reason, status]))).toEqual(
+      CONTRACT,
+    )
   })
 
   it.each(Object.entries(REFUSALS))('%s has a registered error type and a summary', (_reason, refusal) => {

@@ -66,7 +66,7 @@ admin: { token: "\${ADMIN_TOKEN}" }`,
       headers: { Authorization: `Bearer ${ADMIN_TOKEN}` },
     })
     const text = await answer.text()
-    const found = /^mcp_egress_leaf_cache_misses_total\S* (\d+)$/m.exec(text)
+    const found = /^mcp_egress_leaf_cache_misses (\d+)$/m.exec(text)
     if (found === null) throw new Error(`no count of leaves: ${text.slice(0, 2_000)}`)
     return Number(found[1])
   }

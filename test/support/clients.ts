@@ -28,7 +28,10 @@ export function tcp(port: number): Promise<Socket> {
 export function readUntil(socket: Socket, until: (text: string) => boolean = () => false): Promise<string> {
   return new Promise((resolve, reject) => {
     let text = ''
-    const timer = setTimeout(() => reject(new Error(`no end in time; got ${JSON.stringify(text.slice(0, 300))}`)), ANSWER_DEADLINE_MS)
+    const timer = setTimeout(
+      () => reject(new Error(`no end in time; got ${JSON.stringify(text.slice(0, 300))}`)),
+      ANSWER_DEADLINE_MS,
+    )
     const finish = (): void => {
       clearTimeout(timer)
       socket.removeListener('data', onData)
@@ -106,13 +109,17 @@ export async function connectVia(
 }
 
 async function exchangeOnHead(socket: Socket, bytes: string): Promise<HttpAnswer> {
-  const answer = readUntil(socket, (text) => /^HTTP\/1\.1 200/.test(text) ? text.includes('\r\n\r\n') : isWhole(text))
+  const answer = readUntil(socket, (text) => (/^HTTP\/1\.1 200/.test(text) ? text.includes('\r\n\r\n') : isWhole(text)))
   socket.write(Buffer.from(bytes, 'latin1'))
   return parseAnswer(await answer)
 }
 
 /** An HTTPS connection through CONNECT for `authority`, with SNI of its host unless told otherwise. */
-export async function httpsVia(lab: Lab, authority: string, options: TlsOptions & { headers?: string } = {}): Promise<Socket> {
+export async function httpsVia(
+  lab: Lab,
+  authority: string,
+  options: TlsOptions & { headers?: string } = {},
+): Promise<Socket> {
   const { socket, refused } = await connectVia(lab, authority, options.headers)
   if (refused !== null) throw new Error(`CONNECT was refused: ${refused.status} ${refused.body}`)
   return secure(lab, socket, { servername: authority.replace(/:\d+$/, ''), ...options })

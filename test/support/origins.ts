@@ -57,7 +57,9 @@ type Handler = (request: IncomingMessage, response: ServerResponse, body: Buffer
 
 const echo: Handler = (request, response, body) => {
   response.setHeader('Content-Type', 'application/json')
-  response.end(JSON.stringify({ method: request.method, url: request.url, host: request.headers.host, body: body.length }))
+  response.end(
+    JSON.stringify({ method: request.method, url: request.url, host: request.headers.host, body: body.length }),
+  )
 }
 
 /** Collects the whole body, remembers the request, then calls the handler. */
@@ -84,8 +86,7 @@ export async function startOrigin(
       handler(request, response, body)
     })
   }
-  const server: Server =
-    options.tls === false ? createHttp(onRequest) : createHttps({ ...root.issue(name) }, onRequest)
+  const server: Server = options.tls === false ? createHttp(onRequest) : createHttps({ ...root.issue(name) }, onRequest)
   server.on('connection', () => {
     opened += 1
   })

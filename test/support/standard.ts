@@ -27,7 +27,8 @@ export async function startStandard(options: StandardOptions = {}): Promise<Stan
   const root = createTestRoot()
   const origin = await (options.origin?.(root) ?? startOrigin(root, ALLOWED))
   const rules =
-    options.rules ?? `  - { id: standard, allow: { hosts: [${ALLOWED}], ports: [PORT], paths: ["/**"] } }\n${options.more ?? ''}`
+    options.rules ??
+    `  - { id: standard, allow: { hosts: [${ALLOWED}], ports: [PORT], paths: ["/**"] } }\n${options.more ?? ''}`
   const lab = await startLab({
     ...options,
     root,

@@ -7,10 +7,10 @@ import { type Machine, WORKLOAD_UID } from './machine.ts'
 
 const require = createRequire(import.meta.url)
 
-export const SERVERS = {
+export const SERVERS: { readonly github: string; readonly brave: string } = {
   github: require.resolve('@modelcontextprotocol/server-github/dist/index.js'),
   brave: require.resolve('@modelcontextprotocol/server-brave-search/dist/index.js'),
-} as const
+}
 
 export interface McpServer {
   /** The text a model would read: of the result, or of the error that came instead. */

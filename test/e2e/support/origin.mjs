@@ -35,11 +35,21 @@ async function stream(response, total) {
     written += part.length
     if (response.write(part)) continue
     const stalled = setTimeout(() => say('stalled', { bytes: written }), STALL_MS)
-    await new Promise((resolve) => response.once('drain', resolve).once('close', resolve))
+    await drained(response)
     clearTimeout(stalled)
   }
   response.end()
   say('stream-end', { bytes: written })
+}
+
+function drained(response) {
+  return new Promise((resolve) => {
+    const done = () => {
+      response.off('drain', done).off('close', done)
+      resolve()
+    }
+    response.on('drain', done).on('close', done)
+  })
 }
 
 function receive(request, done) {
@@ -54,18 +64,24 @@ function receive(request, done) {
 
 function serve(request, response) {
   const name = request.headers.host?.replace(/:\d+$/, '')
-  const seen = { name, method: request.method, url: request.url, headers: request.rawHeaders }
-  say('request', { ...seen, trailBytes: trailBytes() })
-  const path = request.url.split('?', 1)[0]
+  const { method, url, rawHeaders: headers } = request
+  say('request', { name, method, url, headers, trailBytes: trailBytes() })
+  const path = url.split('?', 1)[0]
   const streamed = /^\/stream\/(\d+)$/.exec(path)
-  if (streamed !== null) return void stream(response, Number(streamed[1]))
-  receive(request, (body) => {
-    say('received', { method: request.method, url: request.url, ...body })
-    if (path === '/sink') return response.end(JSON.stringify(body))
-    const answer = config.answers[`${name} ${path}`]
-    if (answer === undefined) return response.writeHead(404).end('the origin has nothing here\n')
-    response.writeHead(answer.status, answer.headers).end(answer.body)
-  })
+  if (streamed !== null) stream(response, Number(streamed[1]))
+  else {
+    receive(request, (body) => {
+      say('received', { method, url, ...body })
+      answer(response, path === '/sink' ? JSON.stringify(body) : config.answers[`${name} ${path}`])
+    })
+  }
+}
+
+/** A canned answer, the text of one, or nothing: 404. */
+function answer(response, canned) {
+  if (canned === undefined) response.writeHead(404).end('the origin has nothing here\n')
+  else if (typeof canned === 'string') response.end(canned)
+  else response.writeHead(canned.status, canned.headers).end(canned.body)
 }
 
 const ports = []

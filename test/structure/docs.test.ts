@@ -1,0 +1,75 @@
+// What the documents say is true: snippets load, commands and flags exist, links lead somewhere.
+
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { loadConfig } from '../../src/config/load.ts'
+
+const ROOT = new URL('../../', import.meta.url).pathname
+const PAGES = [
+  'README.md',
+  'SECURITY.md',
+  'CONTRIBUTING.md',
+  ...readdirSync(join(ROOT, 'docs'))
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => `docs/${name}`),
+]
+const text = (page: string): string => readFileSync(join(ROOT, page), 'utf8')
+const asked = new Map<string, string>()
+function help(...verb: string[]): string {
+  const key = verb.join(' ')
+  const known =
+    asked.get(key) ??
+    execFileSync(process.execPath, [join(ROOT, 'dist/cli/main.js'), ...verb, '--help'], { encoding: 'utf8' })
+  asked.set(key, known)
+  return known
+}
+/** Only what stands in a code fence is a command. */
+const fenced = (page: string): string =>
+  [...text(page).matchAll(/```[a-z]*\n([\s\S]*?)```/g)].map((match) => match[1]).join('\n')
+
+describe.each(PAGES)('%s', (page) => {
+  it('links to files that exist', () => {
+    const links = [...text(page).matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map((match) => match[1] ?? '')
+    const missing = links.filter((link) => !existsSync(join(ROOT, dirname(page), link)))
+    expect(missing).toEqual([])
+  })
+
+  it('shows only verbs and flags that the command has', () => {
+    const shown = [
+      ...text(page).matchAll(/^(?:sudo )?(?:eval "\$\()?(?:npx )?mcp-egress ([a-z-]+)(?: ([a-z]+))?([^\n#]*)/gm),
+    ]
+    for (const [, verb = '', sub, rest = ''] of shown) {
+      const known = help()
+      expect(known).toContain(verb)
+      const words = sub !== undefined && help(verb).includes(`${sub} `) ? [verb, sub] : [verb]
+      for (const [flag] of rest.matchAll(/--[a-z-]+/g)) expect(help(...words)).toContain(flag)
+    }
+  })
+})
+
+it('every whole configuration in README loads', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'mcp-egress-docs-'))
+  try {
+    const blocks = [...text('README.md').matchAll(/```yaml\n([\s\S]*?)```/g)].map((match) => match[1] ?? '')
+    expect(blocks.length).toBeGreaterThan(0)
+    for (const block of blocks) {
+      const file = join(folder, 'mcp-egress.yaml')
+      writeFileSync(file, block)
+      const loaded = loadConfig(file, {})
+      expect(loaded.ok ? [] : loaded.problems).toEqual([])
+    }
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+})
+
+it('every verb in the table of README exists, and every verb is in the table', () => {
+  const table = [...text('README.md').matchAll(/^\| `([a-z-]+)/gm)].map((match) => match[1])
+  const verbs = [...help().matchAll(/^ {2}([a-z-]+)(?: |\|)/gm)]
+    .map((match) => match[1])
+    .filter((verb) => verb !== 'help')
+  expect(new Set(table)).toEqual(new Set(verbs.filter((verb) => !verb?.startsWith('-'))))
+})
