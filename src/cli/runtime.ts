@@ -67,6 +67,7 @@ export async function startProxy(config: Config, ground: Ground = systemGround()
     durability: config.audit.durability,
     now: () => new Date(),
     onFailure: (error) => log.error({ err: error }, 'the audit trail can not be written: nothing is forwarded'),
+    onWritten: (records) => metrics.recorded(records),
   })
   let judgement = judgementOf(config)
   const lifecycle = (): Lifecycle => ({ version: VERSION, policy: judgement.policyHash, mode: judgement.mode })
@@ -107,7 +108,7 @@ export async function startProxy(config: Config, ground: Ground = systemGround()
       ...(rejected === null ? [] : [`configuration: ${rejected}`]),
     ],
     metrics: () => {
-      metrics.leafCache(leaves.stats)
+      metrics.leafCache({ ...leaves.stats, size: leaves.size })
       return metrics.text()
     },
     metricsContentType: metrics.contentType,
@@ -146,6 +147,7 @@ export async function startProxy(config: Config, ground: Ground = systemGround()
     reload: (next) => {
       judgement = judgementOf(next)
       rejected = null
+      metrics.setClients(next.clients.map((client) => client.name))
       trail.append({ event: 'config.loaded', ...lifecycle() }).catch(() => undefined)
     },
     rejectReload: (why) => {

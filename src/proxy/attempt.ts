@@ -89,6 +89,7 @@ export class Attempt {
         ...(decision.reason === 'identity_mismatch' ? { names: this.#names(facts) } : {}),
       })
     } catch {
+      this.#deps.metrics.unrecorded()
       return false
     }
     this.#decided = true

@@ -15,7 +15,7 @@ export async function exchange(connection: Connection, incoming: IncomingRequest
   const { sink, link } = incoming
   try {
     const judged = await judge(connection, incoming, attempt, deps)
-    if (judged.kind === 'refused') return await refuse(attempt, sink, judged, deps)
+    if (judged.kind === 'refused') return await refuse(attempt, sink, judged)
     // SECURITY: the record is the permission to proceed. No record, no upstream byte.
     if (!(await attempt.decide(judged.decision))) return answer(attempt, sink, unrecorded())
     if (link.gone) return abandon(attempt, sink)
@@ -62,12 +62,11 @@ function abandon(attempt: Attempt, sink: ResponseSink): void {
 const unrecorded = (): Refused => refused('audit_unavailable', 'the audit trail can not be written; nothing was sent')
 
 /** Records the denial, then answers it. */
-export async function refuse(attempt: Attempt, sink: ResponseSink, judged: Refused, deps: Deps): Promise<void> {
+export async function refuse(attempt: Attempt, sink: ResponseSink, judged: Refused): Promise<void> {
   attempt.outcome = 'refused'
   const { reason, rule } = judged
   const recorded = await attempt.decide({ decision: 'deny', enforced: true, rule, reason })
   answer(attempt, sink, recorded ? judged : unrecorded())
-  if (!recorded) deps.metrics.unrecorded()
 }
 
 function answer(attempt: Attempt, sink: ResponseSink, judged: Refused): void {
@@ -103,7 +102,7 @@ export async function exchangeMalformed(
 ): Promise<void> {
   const attempt = new Attempt(connection, 'unknown', deps)
   try {
-    await refuse(attempt, sink, refused(input.reason, `the bytes are not a request: ${input.code}`), deps)
+    await refuse(attempt, sink, refused(input.reason, `the bytes are not a request: ${input.code}`))
     recordMalformed(attempt, input, deps)
     if (link.gone) attempt.outcome = 'client_aborted'
   } finally {

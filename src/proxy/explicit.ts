@@ -11,7 +11,7 @@ import { bound, type ClientIdentity, type Connection, peerAddress, unnamed } fro
 import type { Deps } from './deps.ts'
 import { exchange, exchangeMalformed, refuse } from './exchange.ts'
 import { Http1Connection } from './http1-connection.ts'
-import { leafFor, serveInside, type Tracked } from './inside.ts'
+import { leafFor, type ReadyLeaf, serveInside, type Tracked } from './inside.ts'
 import { type Refused, refused } from './judge.ts'
 import type { ResponseSink } from './message.ts'
 
@@ -61,6 +61,7 @@ export async function serveExplicit(socket: Socket, deps: Deps, tracked: Tracked
 interface Tunnel {
   readonly connection: Connection
   readonly authority: Authority
+  readonly leaf: ReadyLeaf
 }
 
 /** Null: the CONNECT itself was refused, recorded and answered. An accepted CONNECT is no attempt; what comes inside it is. */
@@ -86,7 +87,9 @@ async function openTunnel(base: Connection, head: RequestHead, sink: ResponseSin
   const connection = { ...draft, client: client === 'invalid' ? null : client }
   const refusal = client === 'invalid' ? badCredentials() : judgeConnect(connection, client, authority, head, deps)
   if (refusal !== null) return refuseConnect(connection, authority, head, sink, refusal, deps)
-  return { connection, authority }
+  const leaf = leafFor(connection, authority, deps)
+  if (leaf.kind === 'leaf') return { connection, authority, leaf }
+  return refuseConnect(connection, authority, head, sink, refused(leaf.reason, leaf.why), deps)
 }
 
 const badCredentials = (): Refused => refused('proxy_auth', 'the proxy credentials are not those of a client')
@@ -120,8 +123,7 @@ function judgeConnect(
     const other = couldAllowAny(policy, tokenClients(identity), name)
     if (other !== null) return refused('proxy_auth', 'a client with proxy credentials may go there')
   }
-  const leaf = leafFor(connection, authority, deps)
-  return leaf.kind === 'refused' ? refused(leaf.reason, leaf.why) : null
+  return null
 }
 
 async function refuseConnect(
@@ -145,7 +147,7 @@ async function refuseConnect(
     url: null,
   }
   try {
-    await refuse(attempt, sink, { ...refusal, reason }, deps)
+    await refuse(attempt, sink, { ...refusal, reason })
   } finally {
     attempt.complete()
   }

@@ -29,6 +29,8 @@ export interface Opened {
   readonly authority: Authority | null
   /** The destination the client dialled, null where it is not known. */
   readonly original: Authority | null
+  /** Taken when the CONNECT was judged, so that one name costs the denied-name budget once; null where SNI names the host. */
+  readonly leaf: ReadyLeaf | null
 }
 
 export interface Tracked {
@@ -80,7 +82,7 @@ async function serveTls(
     return refuseHandshake(socket, { ...draft, names }, named.reason, named.why, deps)
   }
   const connection: Connection = { ...draft, names: bound('https', named.authority) }
-  const leaf = leafFor(connection, named.authority, deps)
+  const leaf = opened.leaf ?? leafFor(connection, named.authority, deps)
   if (leaf.kind === 'refused') return refuseHandshake(socket, connection, leaf.reason, leaf.why, deps)
   const terminated = await terminate(socket, leaf.context)
   if (terminated.kind === 'rejected') return rejected(connection, terminated.cause, deps)
@@ -108,9 +110,12 @@ function nameOf(opened: Opened, sni: string | null): Named {
   return { kind: 'named', authority: original }
 }
 
-type Leaf =
-  | { readonly kind: 'leaf'; readonly context: ReturnType<Deps['leaves']['get']> }
-  | { readonly kind: 'refused'; readonly reason: Reason; readonly why: string }
+export interface ReadyLeaf {
+  readonly kind: 'leaf'
+  readonly context: ReturnType<Deps['leaves']['get']>
+}
+
+type Leaf = ReadyLeaf | { readonly kind: 'refused'; readonly reason: Reason; readonly why: string }
 
 /** A leaf for a name that some rule could allow; for any other one from the denied-name budget. */
 export function leafFor(connection: Connection, authority: Authority, deps: Deps): Leaf {

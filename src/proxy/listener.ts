@@ -2,6 +2,8 @@
 
 import { chmodSync, existsSync, lstatSync, unlinkSync } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
+import { Attempt } from './attempt.ts'
+import { type Connection, peerAddress, unnamed } from './connection.ts'
 import type { Deps } from './deps.ts'
 import { serveExplicit } from './explicit.ts'
 import type { Http1Connection } from './http1-connection.ts'
@@ -94,8 +96,7 @@ export class Listeners implements Tracked {
     const source = socket.remoteAddress ?? 'unix'
     const held = this.#bySource.get(source) ?? 0
     if (this.#sockets.size >= MAX_CONNECTIONS || held >= MAX_CONNECTIONS_PER_SOURCE) {
-      this.#deps.metrics.connectionRefused()
-      return void socket.resetAndDestroy()
+      return this.#refuse(door, socket)
     }
     this.#sockets.add(socket)
     this.#bySource.set(source, held + 1)
@@ -107,6 +108,17 @@ export class Listeners implements Tracked {
     })
   }
 
+  /** Over a bound: a refused connection is an attempt (CONTRACT §4), so it has its two records and nothing else. */
+  #refuse(door: ListenerDoor, socket: Socket): void {
+    this.#deps.metrics.connectionRefused()
+    const attempt = new Attempt(unread(door, socket, this.#deps), 'unknown', this.#deps)
+    attempt.outcome = 'refused'
+    socket.resetAndDestroy()
+    void attempt
+      .decide({ decision: 'deny', enforced: true, rule: null, reason: 'overloaded' })
+      .then(() => attempt.complete())
+  }
+
   #closed(door: ListenerDoor, socket: Socket, source: string): void {
     this.#sockets.delete(socket)
     const held = (this.#bySource.get(source) ?? 1) - 1
@@ -114,6 +126,22 @@ export class Listeners implements Tracked {
     else this.#bySource.set(source, held)
     this.#deps.metrics.connectionClosed(door)
     if (this.#sockets.size === 0) for (const emptied of this.#emptied.splice(0)) emptied()
+  }
+}
+
+/** A connection of which nothing was read. */
+function unread(door: ListenerDoor, socket: Socket, deps: Deps): Connection {
+  return {
+    id: deps.newId(),
+    door: door === 'proxy' ? 'absolute' : door,
+    source: peerAddress(socket),
+    client: null,
+    names: unnamed(null, false),
+    connectAuthority: null,
+    sni: null,
+    originalDestination: null,
+    refusal: 'overloaded',
+    securityFlags: [],
   }
 }
 

@@ -24,7 +24,13 @@ export async function serveTransparent(socket: Socket, deps: Deps, tracked: Trac
     securityFlags: found.kind === 'redirected' ? [] : ['not_redirected'],
   }
   const local: Authority = { host: hostFromAddress(socket.localAddress ?? '0.0.0.0'), port: socket.localPort ?? 0 }
-  await serveInside(socket, NOTHING, { connection, authority: null, original: original ?? local }, deps, tracked)
+  await serveInside(
+    socket,
+    NOTHING,
+    { connection, authority: null, original: original ?? local, leaf: null },
+    deps,
+    tracked,
+  )
 }
 
 /** A direct hit of a client whose DNS we are: the name comes from SNI or Host, the port is the listener's own. */
@@ -38,7 +44,7 @@ export async function serveGateway(socket: Socket, deps: Deps, tracked: Tracked)
     refusal: null,
     securityFlags: [],
   }
-  await serveInside(socket, NOTHING, { connection, authority: null, original: local }, deps, tracked)
+  await serveInside(socket, NOTHING, { connection, authority: null, original: local, leaf: null }, deps, tracked)
 }
 
 function common(socket: Socket, deps: Deps): Pick<Connection, 'id' | 'source' | 'client' | 'connectAuthority' | 'sni'> {

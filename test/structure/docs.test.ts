@@ -39,7 +39,7 @@ describe.each(PAGES)('%s', (page) => {
 
   it('shows only verbs and flags that the command has', () => {
     const shown = [
-      ...text(page).matchAll(/^(?:sudo )?(?:eval "\$\()?(?:npx )?mcp-egress ([a-z-]+)(?: ([a-z]+))?([^\n#]*)/gm),
+      ...fenced(page).matchAll(/^(?:sudo )?(?:eval "\$\()?(?:npx )?mcp-egress ([a-z-]+)(?: ([a-z]+))?([^\n#]*)/gm),
     ]
     for (const [, verb = '', sub, rest = ''] of shown) {
       const known = help()
