@@ -46,10 +46,21 @@ async function forward(attempt: Attempt, incoming: IncomingRequest, judged: Proc
   await relay(result, incoming, limit, attempt)
 }
 
+/** What was refused by us after the decision; everything else that goes wrong on the way is a failure. */
+const OUTCOME_OF: ReadonlyMap<Refused['reason'], Attempt['outcome']> = new Map([
+  ['address_denied', 'refused'],
+  ['self', 'refused'],
+  ['malformed', 'refused'],
+  ['client_timeout', 'refused'],
+  ['request_too_large', 'refused'],
+  ['response_too_large', 'refused'],
+  ['overloaded', 'refused'],
+  ['client_aborted', 'client_aborted'],
+])
+
 /** The decision stays as it was written; what became of it is the outcome. */
 function failUpstream(attempt: Attempt, sink: ResponseSink, reason: Refused['reason'], detail: string): void {
-  const byUs = ['address_denied', 'self', 'request_too_large', 'response_too_large', 'overloaded'].includes(reason)
-  attempt.outcome = byUs ? 'refused' : reason === 'client_aborted' ? 'client_aborted' : 'failed'
+  attempt.outcome = OUTCOME_OF.get(reason) ?? 'failed'
   answer(attempt, sink, refused(reason, detail))
 }
 

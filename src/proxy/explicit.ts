@@ -85,7 +85,7 @@ async function openTunnel(base: Connection, head: RequestHead, sink: ResponseSin
   }
   const client = identifyConnect(base, head, deps)
   const connection = { ...draft, client: client === 'invalid' ? null : client }
-  const refusal = client === 'invalid' ? badCredentials() : judgeConnect(connection, client, authority, head, deps)
+  const refusal = client === 'invalid' ? badCredentials() : judgeConnect(client, authority, head, deps)
   if (refusal !== null) return refuseConnect(connection, authority, head, sink, refusal, deps)
   const leaf = leafFor(connection, authority, deps)
   if (leaf.kind === 'leaf') return { connection, authority, leaf }
@@ -100,13 +100,7 @@ function identifyConnect(base: Connection, head: RequestHead, deps: Deps): Clien
   return found.kind === 'invalid' ? 'invalid' : { name: found.name, by: found.by }
 }
 
-function judgeConnect(
-  connection: Connection,
-  client: ClientIdentity,
-  authority: Authority,
-  head: RequestHead,
-  deps: Deps,
-): Refused | null {
+function judgeConnect(client: ClientIdentity, authority: Authority, head: RequestHead, deps: Deps): Refused | null {
   if (deps.draining()) return refused('shutting_down', 'try again in a moment')
   const framed = ['transfer-encoding', 'content-length'].some((name) => headerValues(head.headers, name).length > 0)
   if (framed) return refused('malformed', 'a CONNECT has no body')

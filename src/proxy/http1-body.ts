@@ -50,11 +50,16 @@ export class Http1Body {
     return { rest }
   }
 
-  /** The stream ended. Only a body that runs until the close is whole then (RFC 9112 §8). */
-  close(reason: Reason, detail: string): void {
+  /** The stream ended in order. Only a body that runs until the close is whole then (RFC 9112 §8). */
+  end(reason: Reason, detail: string): void {
     if (this.finished) return
     if (this.#framing.kind === 'close') this.queue.end([])
     else this.queue.fail(reason, detail)
+  }
+
+  /** The stream broke: whatever the framing, this body is not whole. */
+  fail(reason: Reason, detail: string): void {
+    if (!this.finished) this.queue.fail(reason, detail)
   }
 
   #takeChunked(decoder: ChunkedDecoder, bytes: Buffer): Taken {

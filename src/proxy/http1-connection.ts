@@ -161,7 +161,7 @@ export class Http1Connection implements ClientLink {
     this.#pending = EMPTY
     const rest = this.#body?.take(bytes).rest ?? EMPTY
     this.#pending = rest
-    if (this.#ended) this.#body?.close('client_aborted', 'the client closed in the middle of its body')
+    if (this.#ended) this.#body?.fail('client_aborted', 'the client closed in the middle of its body')
     if (this.#body?.queue.full === true) this.#socket.pause()
   }
 
@@ -234,7 +234,7 @@ export class Http1Connection implements ClientLink {
 
   readonly #onEnd = (): void => {
     this.#ended = true
-    this.#body?.close('client_aborted', 'the client closed in the middle of its body')
+    this.#body?.fail('client_aborted', 'the client closed in the middle of its body')
     this.#wake?.()
     if (!this.#busy) return
     // close_notify: nobody half-closes TLS and waits. A plain FIN may be a client that has said all it wants to say.
@@ -257,7 +257,7 @@ export class Http1Connection implements ClientLink {
     if (this.gone) return
     this.gone = true
     this.#ended = true
-    this.#body?.close('client_aborted', 'the client went away')
+    this.#body?.fail('client_aborted', 'the client went away')
     this.#wake?.()
     for (const listener of this.#gone) listener()
     this.#gone = []

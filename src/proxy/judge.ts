@@ -134,7 +134,7 @@ async function inspected(
   deps: Deps,
 ): Promise<Judged> {
   const read = body === null ? { bytes: Buffer.alloc(0), complete: true, rest: null } : await readWhole(body.reader)
-  if (read === 'failed') return refused('client_aborted', 'the body ended before it was whole')
+  if ('failed' in read) return refused(read.failed, read.detail)
   const headers = incoming.head.headers
   const verdict = judgeBody(attempt.judgement.policy, subject, needs, {
     bytes: read.bytes,
@@ -155,12 +155,12 @@ interface Whole {
 }
 
 /** At most the inspection limit and one part more is held; nothing of it has been sent anywhere. */
-async function readWhole(reader: BodyReader): Promise<Whole | 'failed'> {
+async function readWhole(reader: BodyReader): Promise<Whole | { readonly failed: Reason; readonly detail: string }> {
   const parts: Buffer[] = []
   let size = 0
   for (;;) {
     const part = await reader.read()
-    if (part.kind === 'failed') return 'failed'
+    if (part.kind === 'failed') return { failed: part.reason, detail: part.detail }
     if (part.kind === 'end') return { bytes: Buffer.concat(parts), complete: true, rest: null }
     parts.push(part.data)
     size += part.data.length

@@ -67,7 +67,7 @@ export class OriginConnection {
     this.timings = facts.timings
     this.#onIdle = onIdle
     socket.on('data', (chunk: Buffer) => this.#onData(chunk))
-    socket.on('end', () => this.#onClosed('the origin closed the connection'))
+    socket.on('end', () => this.#onEnd())
     socket.on('error', (error: NodeJS.ErrnoException) => this.#onClosed(error.code ?? 'connection error'))
     socket.on('close', () => this.#onClosed('the connection was closed'))
   }
@@ -78,6 +78,10 @@ export class OriginConnection {
 
   /** Rejects nothing: every outcome is a value. */
   send(request: OriginRequest): Promise<OriginAnswer> {
+    if (this.closed) {
+      // It went away between being chosen and being used: nothing was written.
+      return Promise.resolve({ kind: 'failed', reason: 'upstream_unreachable', detail: 'closed', retryable: true })
+    }
     this.served += 1
     this.#serving = request.sent
     this.#informational = 0
@@ -212,6 +216,11 @@ export class OriginConnection {
     this.#body = null
   }
 
+  #onEnd(): void {
+    this.#body?.end('upstream_unreachable', 'the origin closed in the middle of its answer')
+    this.#onClosed('the origin closed the connection')
+  }
+
   #onClosed(detail: string): void {
     if (this.closed) return
     if (this.#pending !== null) {
@@ -219,7 +228,7 @@ export class OriginConnection {
       const untouched = this.#buffer.length === 0 && this.#informational === 0 && this.served > 1
       return this.#fail('upstream_unreachable', detail, untouched)
     }
-    this.#body?.close('upstream_unreachable', detail)
+    this.#body?.fail('upstream_unreachable', detail)
     this.#body = null
     this.#close()
   }

@@ -66,12 +66,13 @@ export class OriginPool {
 
   #take(key: string): OriginConnection | undefined {
     const list = this.#idle.get(key)
-    const entry = list?.pop()
-    if (list === undefined || entry === undefined) return undefined
-    if (list.length === 0) this.#idle.delete(key)
-    this.#idleCount -= 1
-    clearTimeout(entry.timer)
-    return entry.connection
+    for (let entry = list?.pop(); entry !== undefined; entry = list?.pop()) {
+      this.#idleCount -= 1
+      clearTimeout(entry.timer)
+      if (!entry.connection.closed) return entry.connection
+    }
+    this.#idle.delete(key)
+    return undefined
   }
 
   #release(key: string, connection: OriginConnection, born: number): void {

@@ -73,13 +73,16 @@ describe('literal addresses, even if a rule names them', () => {
     expect(lab.recordsOf('request.decided').at(-1)).toMatchObject({ decision: 'deny', reason: 'address_denied' })
   })
 
-  it.each([['[E02] short', '127.1'], ['[E02] zero', '0'], ['[E02] hex', '0x7f.0.0.1'], ['[E02] octal', '0177.0.0.1'], ['[E02] decimal', '2130706433']])(
-    '%s spellings of an address are 400',
-    async (_name, host) => {
-      const answer = await absolute(host)
-      expect([answer.status, reasonOf(answer)]).toEqual([400, 'host_not_canonical'])
-    },
-  )
+  it.each([
+    ['[E02] short', '127.1'],
+    ['[E02] zero', '0'],
+    ['[E02] hex', '0x7f.0.0.1'],
+    ['[E02] octal', '0177.0.0.1'],
+    ['[E02] decimal', '2130706433'],
+  ])('%s spellings of an address are 400', async (_name, host) => {
+    const answer = await absolute(host)
+    expect([answer.status, reasonOf(answer)]).toEqual([400, 'host_not_canonical'])
+  })
 })
 
 describe('names that resolve to forbidden addresses', () => {

@@ -348,16 +348,9 @@ describe('properties', () => {
     '\\',
     '@',
     'a',
-  ])('time is linear in the length: %s over and over', (piece) => {
-    const cost = (length: number): number => {
-      const hostile = piece.repeat(length / piece.length)
-      const start = performance.now()
-      for (const redact of all) redact(hostile)
-      return performance.now() - start
-    }
-    cost(16_384)
-    // Quadratic time would make this 64 times as much; a busy machine does not.
-    expect(cost(131_072)).toBeLessThan(Math.max(40 * Math.min(cost(16_384), cost(16_384)), 40))
+  ])('a megabyte of %s ends (quadratic time would not, within the time of a test)', (piece) => {
+    const hostile = piece.repeat(1_048_576 / piece.length)
+    for (const redact of all) expect(redact(hostile).length).toBeGreaterThan(0)
   })
 })
 

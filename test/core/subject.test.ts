@@ -16,7 +16,12 @@ const TLS_8443: ConnectionNames = { ...TLS, expected: authority('api.allowed.tes
 const PLAIN: ConnectionNames = { scheme: 'http', expected: null, port: 80, absolute: false }
 const PROXY: ConnectionNames = { scheme: 'http', expected: null, port: null, absolute: true }
 
-function read(names: ConnectionNames, target: string, headers: string[], method = 'GET'): ReturnType<typeof readSubject> {
+function read(
+  names: ConnectionNames,
+  target: string,
+  headers: string[],
+  method = 'GET',
+): ReturnType<typeof readSubject> {
   const head: RequestHead = { method, target, version: '1.1', headers }
   return readSubject(names, head, frameRequest(head))
 }
@@ -33,17 +38,38 @@ describe('one name', () => {
     ['a plain redirected request', PLAIN, '/p', 'api.allowed.test'],
   ])('accepts: %s', (_name, names, target, host) => {
     const result = read(names, target, ['Host', host])
-    expect(result).toMatchObject({ kind: 'subject', subject: { host: { text: 'api.allowed.test' }, path: '/p', target: '/p' } })
+    expect(result).toMatchObject({
+      kind: 'subject',
+      subject: { host: { text: 'api.allowed.test' }, path: '/p', target: '/p' },
+    })
   })
 
   it.each<[string, ConnectionNames, string, string, string]>([
     ['[A01] Host is not SNI (domain fronting)', TLS, '/', 'evil.test', 'identity_mismatch'],
     ['[A08] a proxy URL and Host differ', PROXY, 'http://evil.test/p', 'api.allowed.test', 'identity_mismatch'],
-    ['[A09] an absolute URL inside TLS names another host', TLS, 'https://evil.test/', 'api.allowed.test', 'identity_mismatch'],
-    ['an absolute URL inside TLS says http', TLS, 'http://api.allowed.test:443/', 'api.allowed.test', 'identity_mismatch'],
+    [
+      '[A09] an absolute URL inside TLS names another host',
+      TLS,
+      'https://evil.test/',
+      'api.allowed.test',
+      'identity_mismatch',
+    ],
+    [
+      'an absolute URL inside TLS says http',
+      TLS,
+      'http://api.allowed.test:443/',
+      'api.allowed.test',
+      'identity_mismatch',
+    ],
     ['[A15] Host names another port', TLS, '/', 'api.allowed.test:8443', 'identity_mismatch'],
     ['[A15] Host leaves out the port of a non-default tunnel', TLS_8443, '/', 'api.allowed.test', 'identity_mismatch'],
-    ['a plain request to a port that Host does not name', { ...PLAIN, port: 8080 }, '/', 'api.allowed.test', 'identity_mismatch'],
+    [
+      'a plain request to a port that Host does not name',
+      { ...PLAIN, port: 8080 },
+      '/',
+      'api.allowed.test',
+      'identity_mismatch',
+    ],
     ['[A13] userinfo in Host', TLS, '/', 'api.allowed.test@evil.test', 'host_not_canonical'],
     ['[A13] a list in Host', TLS, '/', 'api.allowed.test, evil.test', 'host_not_canonical'],
     ['[A13] two ports in Host', TLS, '/', 'api.allowed.test:443:80', 'host_not_canonical'],

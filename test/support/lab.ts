@@ -25,6 +25,8 @@ export interface LabOptions {
   readonly env?: NodeJS.ProcessEnv
   /** Default: loopback is reachable, for the origins of the test. */
   readonly upstreamAllow?: readonly string[]
+  /** More top-level YAML. */
+  readonly extra?: string
 }
 
 export type AuditRecord = Record<string, unknown> & { event: string; seq: number; request_id?: string }
@@ -67,6 +69,7 @@ ${options.clients === undefined ? '' : `clients:\n${options.clients}\n`}
 ${options.rules === '' ? '' : `rules:\n${options.rules}\n`}
 upstream: { trust: [${root.file}]${allow.length === 0 ? '' : `, allow: [${allow.map((cidr) => `"${cidr}"`).join(', ')}]`} }
 audit: { path: logs/audit.jsonl }
+${options.extra ?? ''}
 `,
   )
   const loaded = loadConfig(file, options.env ?? {})

@@ -62,7 +62,12 @@ export const ANSWERS: Readonly<Record<string, CannedAnswer>> = {
   [`${GITHUB} /repos/acme/app/contents/README.md`]: json(file),
   [`${GITHUB} /repos/acme/app/long`]: {
     status: 200,
-    headers: { 'Content-Type': 'text/plain; charset=utf-8', ETag: '"long"', 'X-Request-ID': 'the-origins-own' },
+    headers: {
+      'Content-Type': 'text/plain; charset=utf-8',
+      'Content-Length': String(Buffer.byteLength(LONG_TEXT)),
+      ETag: '"long"',
+      'X-Request-ID': 'the-origins-own',
+    },
     body: LONG_TEXT,
   },
   [`${BRAVE} /res/v1/web/search`]: json({ web: { results } }),

@@ -15,7 +15,7 @@ import { COMMAND, NEUTRAL, REPOSITORY } from './spawner.ts'
 export type Family = 'v4' | 'v6'
 
 export const WORKLOAD_UID = 4001
-export const PROXY_UID = 4002
+const PROXY_UID = 4002
 
 export const GITHUB = 'api.github.com'
 export const BRAVE = 'api.search.brave.com'
@@ -28,7 +28,7 @@ const INTERNET = {
 /** By these the proxy sees the workload: a redirected packet keeps the source that routing chose for it. */
 const SOURCES = [CLIENT.v4, CLIENT.v6, '127.0.0.1', '::1']
 
-export const PROXY_URL = { v4: 'http://127.0.0.1:3128', v6: 'http://[::1]:3128' } as const
+const PROXY_URL = { v4: 'http://127.0.0.1:3128', v6: 'http://[::1]:3128' } as const
 
 const obstacle = networkTestsPossible ? unreadable(REPOSITORY) : 'no network namespaces'
 if (obstacle !== null) process.stderr.write(`end-to-end tests on a machine of their own are SKIPPED: ${obstacle}\n`)

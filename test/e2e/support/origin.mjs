@@ -68,7 +68,7 @@ function serve(request, response) {
   say('request', { name, method, url, headers, trailBytes: trailBytes() })
   const path = url.split('?', 1)[0]
   const streamed = /^\/stream\/(\d+)$/.exec(path)
-  if (streamed !== null) stream(response, Number(streamed[1]))
+  if (streamed !== null) void stream(response, Number(streamed[1]))
   else {
     receive(request, (body) => {
       say('received', { method, url, ...body })
