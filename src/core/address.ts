@@ -132,7 +132,10 @@ function isLabel(raw: string): boolean {
   if (!/^[A-Za-z0-9_-]{1,63}$/.test(raw) || raw.startsWith('-') || raw.endsWith('-')) return false
   const label = raw.toLowerCase()
   // Punycode that does not decode, or decodes to what has another spelling, is two names in one (RFC 5891 §5.4).
-  return !label.startsWith('xn--') || domainToASCII(domainToUnicode(label)) === label
+  if (!label.startsWith('xn--')) return true
+  // What does not decode comes back empty from Node 20 and unchanged from Node 24.
+  const decoded = domainToUnicode(label)
+  return /[^\0-\x7f]/.test(decoded) && domainToASCII(decoded) === label
 }
 
 function ipv6Host(text: string): Host | null {

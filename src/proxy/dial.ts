@@ -5,6 +5,7 @@ import { connect as connectTls, type SecureContext, type TLSSocket } from 'node:
 import { type AddressPolicy, judgeAddress } from '../core/address-class.ts'
 import type { Reason } from '../core/refusal.ts'
 import type { Permit } from '../core/rule.ts'
+import { watchForCutOff } from './close-notify.ts'
 import type { Resolver } from './resolver.ts'
 
 const CONNECT_TIMEOUT_MS = 10_000
@@ -22,7 +23,14 @@ export interface DialTimings {
 }
 
 export type Dialled =
-  | { readonly kind: 'connected'; readonly socket: Socket; readonly address: string; readonly timings: DialTimings }
+  | {
+      readonly kind: 'connected'
+      readonly socket: Socket
+      readonly address: string
+      readonly timings: DialTimings
+      /** Whether the connection ended although its peer had not closed it: what it sent may lack its end. */
+      readonly cutOff: () => boolean
+    }
   | { readonly kind: 'failed'; readonly reason: Reason; readonly detail: string; readonly timings: DialTimings }
 
 export interface DialerOptions {
@@ -35,6 +43,7 @@ export interface DialerOptions {
 
 type Checked = { readonly kind: 'addresses'; readonly addresses: readonly string[] } | Failure
 type Failure = { readonly kind: 'failed'; readonly reason: Reason; readonly detail: string }
+type Secured = { readonly kind: 'socket'; readonly socket: TLSSocket; readonly cutOff: () => boolean }
 
 const fail = (reason: Reason, detail: string): Failure => ({ kind: 'failed', reason, detail })
 
@@ -73,14 +82,15 @@ export class Dialer {
     const timings = { dns: dnsMs, connect: connected - resolved, tls: null }
     if (tcp.kind === 'failed') return { ...tcp, timings }
     const address = formatPeer(tcp.socket)
-    if (permit.scheme === 'http') return { kind: 'connected', socket: tcp.socket, address, timings }
+    // Plain TCP has no close of its own: its FIN is all there is.
+    if (permit.scheme === 'http') return { kind: 'connected', socket: tcp.socket, address, timings, cutOff: () => false }
     const tls = await this.#secure(tcp.socket, permit)
     const done = { ...timings, tls: performance.now() - connected }
     if (tls.kind === 'failed') return { ...tls, timings: done }
-    return { kind: 'connected', socket: tls.socket, address, timings: done }
+    return { kind: 'connected', socket: tls.socket, address, timings: done, cutOff: tls.cutOff }
   }
 
-  #secure(socket: Socket, permit: Permit): Promise<{ kind: 'socket'; socket: TLSSocket } | Failure> {
+  #secure(socket: Socket, permit: Permit): Promise<Secured | Failure> {
     const key = `${permit.host.text}:${permit.port}`
     const session = this.#sessions.get(key)
     return new Promise((resolve) => {
@@ -95,8 +105,9 @@ export class Dialer {
         ALPNProtocols: ['http/1.1'],
         ...(session === undefined ? {} : { session }),
       })
+      const cutOff = watchForCutOff(tls, socket)
       const timer = setTimeout(() => settle(fail('upstream_timeout', 'TLS handshake timed out')), TLS_TIMEOUT_MS)
-      const settle = (result: { kind: 'socket'; socket: TLSSocket } | Failure): void => {
+      const settle = (result: Secured | Failure): void => {
         clearTimeout(timer)
         tls.removeListener('close', onClose)
         if (result.kind === 'failed') {
@@ -106,7 +117,7 @@ export class Dialer {
         resolve(result)
       }
       const onClose = (): void => settle(fail('upstream_tls', 'closed during the handshake'))
-      tls.once('secureConnect', () => settle({ kind: 'socket', socket: tls }))
+      tls.once('secureConnect', () => settle({ kind: 'socket', socket: tls, cutOff }))
       // Stays for the life of the socket: an error without a listener would end the process.
       tls.on('error', (error: NodeJS.ErrnoException) => settle(fail('upstream_tls', tlsDetail(error))))
       tls.once('close', onClose)

@@ -6,7 +6,7 @@ import { frameResponse } from '../core/framing.ts'
 import { headerValues, parseStatusHead, type RawHeaders, type StatusHead, serializeHead } from '../core/http1.ts'
 import type { Reason } from '../core/refusal.ts'
 import { BodyQueue } from './body-queue.ts'
-import type { DialTimings } from './dial.ts'
+import type { Dialled, DialTimings } from './dial.ts'
 import { Http1Body } from './http1-body.ts'
 import type { BodyReader } from './message.ts'
 
@@ -43,6 +43,7 @@ export class OriginConnection {
   readonly address: string
   readonly timings: DialTimings
   readonly #socket: Socket
+  readonly #cutOff: () => boolean
   readonly #onIdle: (connection: OriginConnection) => void
   #pending: Pending | null = null
   #buffer: Buffer = EMPTY
@@ -57,14 +58,12 @@ export class OriginConnection {
   closed = false
 
   /** `onIdle` is called when an answer has ended and the connection may carry another request. */
-  constructor(
-    socket: Socket,
-    facts: { address: string; timings: DialTimings },
-    onIdle: (connection: OriginConnection) => void,
-  ) {
+  constructor(dialled: Extract<Dialled, { kind: 'connected' }>, onIdle: (connection: OriginConnection) => void) {
+    const { socket } = dialled
     this.#socket = socket
-    this.address = facts.address
-    this.timings = facts.timings
+    this.#cutOff = dialled.cutOff
+    this.address = dialled.address
+    this.timings = dialled.timings
     this.#onIdle = onIdle
     socket.on('data', (chunk: Buffer) => this.#onData(chunk))
     socket.on('end', () => this.#onEnd())
@@ -217,7 +216,9 @@ export class OriginConnection {
   }
 
   #onEnd(): void {
-    this.#body?.end('upstream_unreachable', 'the origin closed in the middle of its answer')
+    // SECURITY: a body that runs until the close is whole only if the close was the origin's own (RFC 9112 §9.8).
+    if (this.#cutOff()) this.#body?.fail('upstream_unreachable', 'the connection ended without close_notify')
+    else this.#body?.end('upstream_unreachable', 'the origin closed in the middle of its answer')
     this.#onClosed('the origin closed the connection')
   }
 

@@ -1,5 +1,6 @@
 // Idle connections to origins, kept by scheme, host and port, handed out one request at a time.
 
+import type { AddressPolicy } from '../core/address-class.ts'
 import type { Permit } from '../core/rule.ts'
 import type { Dialled, DialTimings } from './dial.ts'
 import { OriginConnection } from './origin-connection.ts'
@@ -17,20 +18,29 @@ export type Acquired =
   | { readonly kind: 'overloaded' }
   | (Dialled & { readonly kind: 'failed' })
 
-interface Idle {
+/** When a connection was made, and the addresses that were allowed then. */
+interface Provenance {
+  readonly born: number
+  readonly judgedBy: AddressPolicy
+}
+
+interface Idle extends Provenance {
   readonly connection: OriginConnection
   readonly timer: NodeJS.Timeout
 }
 
 export class OriginPool {
   readonly #dial: (permit: Permit) => Promise<Dialled>
+  readonly #addresses: () => AddressPolicy
   readonly #idle = new Map<string, Idle[]>()
   #idleCount = 0
   #open = 0
   #closing = false
 
-  constructor(dial: (permit: Permit) => Promise<Dialled>) {
+  /** `addresses` is the policy in force: one that replaced it holds for connections made before, too. */
+  constructor(dial: (permit: Permit) => Promise<Dialled>, addresses: () => AddressPolicy) {
     this.#dial = dial
+    this.#addresses = addresses
   }
 
   get open(): number {
@@ -43,13 +53,14 @@ export class OriginPool {
     if (idle !== undefined) return { kind: 'connection', connection: idle, reused: true }
     if (this.#open >= MAX_CONNECTIONS) return { kind: 'overloaded' }
     this.#open += 1
+    const judgedBy = this.#addresses()
     const dialled = await this.#dial(permit)
     if (dialled.kind === 'failed') {
       this.#open -= 1
       return dialled
     }
-    const born = performance.now()
-    const connection = new OriginConnection(dialled.socket, dialled, (done) => this.#release(key, done, born))
+    const provenance = { born: performance.now(), judgedBy }
+    const connection = new OriginConnection(dialled, (done) => this.#release(key, done, provenance))
     connection.onClose(() => {
       this.#open -= 1
       this.#forget(key, connection)
@@ -69,21 +80,24 @@ export class OriginPool {
     for (let entry = list?.pop(); entry !== undefined; entry = list?.pop()) {
       this.#idleCount -= 1
       clearTimeout(entry.timer)
-      if (!entry.connection.closed) return entry.connection
+      if (entry.connection.closed) continue
+      // SECURITY: a reload may forbid the address this leads to; the next dial judges it anew.
+      if (entry.judgedBy === this.#addresses()) return entry.connection
+      entry.connection.destroy('the address policy has changed')
     }
     this.#idle.delete(key)
     return undefined
   }
 
-  #release(key: string, connection: OriginConnection, born: number): void {
+  #release(key: string, connection: OriginConnection, provenance: Provenance): void {
     const list = this.#idle.get(key) ?? []
-    const old = performance.now() - born > MAX_AGE_MS
+    const old = performance.now() - provenance.born > MAX_AGE_MS
     if (this.#closing || old || list.length >= MAX_IDLE_PER_ORIGIN || this.#idleCount >= MAX_IDLE) {
       return connection.destroy('not kept')
     }
     const timer = setTimeout(() => connection.destroy('idle'), IDLE_MS)
     timer.unref()
-    list.push({ connection, timer })
+    list.push({ connection, timer, ...provenance })
     this.#idle.set(key, list)
     this.#idleCount += 1
   }

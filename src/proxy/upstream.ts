@@ -42,7 +42,7 @@ export class Upstream {
 
   constructor(options: DialerOptions) {
     const dialer = new Dialer(options)
-    this.#pool = new OriginPool((permit) => dialer.dial(permit))
+    this.#pool = new OriginPool((permit) => dialer.dial(permit), options.addresses)
   }
 
   get openConnections(): number {

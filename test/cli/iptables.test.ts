@@ -125,7 +125,8 @@ describe('with tools that only note what they were asked', () => {
 
   function tools(body: string): void {
     for (const tool of ['iptables', 'iptables-restore', 'ip6tables', 'ip6tables-restore']) {
-      writeFileSync(join(folder, tool), `#!/bin/sh\n${body}\n`, { mode: 0o755 })
+      // What is asked is read to its end: a tool that leaves early breaks the pipe.
+      writeFileSync(join(folder, tool), `#!/bin/sh\ncat >/dev/null\n${body}\n`, { mode: 0o755 })
     }
   }
 

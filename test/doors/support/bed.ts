@@ -32,6 +32,8 @@ const RULES = `  - { id: free, allow: { hosts: [${HOST}], ports: [PORT], schemes
 `
 const NAMES = Object.fromEntries([HOST, CAPPED, RATED, INSPECTED, TOKENED].map((name) => [name, ['127.0.0.1']]))
 
+const ATTEMPT_DEADLINE_MS = 5_000
+
 /** How a client gets in, and whether it speaks TLS to the destination. */
 export interface Way {
   readonly door: 'connect' | 'transparent' | 'absolute'
@@ -75,7 +77,8 @@ export async function startBed(way: Way, options: Partial<LabOptions> = {}): Pro
   const root = createTestRoot()
   const origin = await startScriptedOrigin(way.tls ? root : null)
   const lab = await startLab({
-    clients: `  - { name: robot, token: ${TOKEN} }`,
+    clients: `  - { name: robot, token: "\${ROBOT_TOKEN}" }`,
+    env: { ROBOT_TOKEN: TOKEN },
     names: NAMES,
     original: { address: '127.0.0.1', port: origin.port },
     ...options,
@@ -127,11 +130,12 @@ export async function startBed(way: Way, options: Partial<LabOptions> = {}): Pro
         )
         return decided === undefined || completed === undefined ? null : { decided, completed }
       }
-      for (let ends = 1; ; ends++) {
+      const deadline = Date.now() + ATTEMPT_DEADLINE_MS
+      for (;;) {
         const found = find(lab.records())
         if (found !== null) return found
-        ends = Math.max(ends, lab.recordsOf('request.completed').length)
-        await lab.waitFor('request.completed', ends + 1)
+        if (Date.now() > deadline) throw new Error(`no end of an attempt for ${path}`)
+        await new Promise((resolve) => setImmediate(resolve))
       }
     },
     close: async () => {
