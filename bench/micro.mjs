@@ -74,21 +74,16 @@ function policyOf(count) {
   return compiled.policy
 }
 
-function decideAt(count) {
+/** `owners`: whose path is asked for, by running number. */
+function decideAt(count, expected, owners) {
   const policy = policyOf(count)
   const host = parseServerName('api.github.com')
-  const subjects = Array.from({ length: count }, (_, index) => ({
-    client: 'anonymous',
-    scheme: 'https',
-    method: 'GET',
-    host,
-    port: 443,
-    path: `/repos/owner-${index}/app`,
-    encodedSlash: false,
-    target: `/repos/owner-${index}/app`,
-    upgrade: null,
-    overrideHeaders: [],
-  }))
+  const subjects = Array.from({ length: count }, (_, index) => {
+    const path = `/repos/${owners(index)}/app`
+    const target = { method: 'GET', host, port: 443, path, encodedSlash: false, target: path }
+    return { client: 'anonymous', scheme: 'https', ...target, upgrade: null, overrideHeaders: [] }
+  })
+  if (decide(policy, subjects[1]).kind !== expected) throw new Error(`not a ${expected}`)
   return measure((index) => decide(policy, subjects[index % count]))
 }
 
@@ -99,20 +94,20 @@ function leaf(directory) {
   return measure((index) => mintLeaf(authority, publicKey, parseServerName(`h${index}.example.com`), now))
 }
 
+function print(step, { median: nanoseconds, spread: percent }) {
+  process.stdout.write(`| ${step} | ${(nanoseconds / 1e3).toFixed(1)} µs | ± ${percent.toFixed(0)} % |\n`)
+}
+
+process.stdout.write('| step | median | spread |\n|---|---:|---:|\n')
 const folder = mkdtempSync(join(tmpdir(), 'mcp-egress-bench-'))
 try {
-  const rows = [
-    [`parse and frame a request head of ${HEAD.length} bytes`, 'ns', 1, measure(head)],
-    ['decide, 10 rules, one of them for this host', 'µs', 1e3, decideAt(10)],
-    ['decide, 10,000 rules, 1,000 of them for this host', 'µs', 1e3, decideAt(10_000)],
-    ['mint a leaf certificate', 'µs', 1e3, leaf(join(folder, 'ca'))],
-  ]
-  process.stdout.write('| step | median | spread |\n|---|---:|---:|\n')
-  for (const [step, unit, divisor, { median: value, spread: percent }] of rows) {
-    process.stdout.write(
-      `| ${step} | ${(value / divisor).toFixed(divisor === 1 ? 0 : 1)} ${unit} | ± ${percent.toFixed(0)} % |\n`,
-    )
-  }
+  const known = (count) => (index) => `owner-${(index * 10) % count}`
+  const unknown = (index) => `nobody-${index}`
+  print(`parse and frame a request head of ${HEAD.length} bytes`, measure(head))
+  print('decide, allowed, 10 rules, 1 of them for this host', decideAt(10, 'permit', known(10)))
+  print('decide, allowed, 10,000 rules, 1,000 of them for this host', decideAt(10_000, 'permit', known(10_000)))
+  print('decide, denied with its hint, the same 10,000 rules', decideAt(10_000, 'denial', unknown))
+  print('mint a leaf certificate', leaf(join(folder, 'ca')))
 } finally {
   rmSync(folder, { recursive: true, force: true })
 }

@@ -170,7 +170,7 @@ async function cold({ names, proxy }) {
 
 const TASKS = { origin: ({ directory }) => startOrigin(directory), prepare, measure, cold }
 
-process.on('message', async ({ task, ...given }) => {
+async function perform({ task, ...given }) {
   const deadline = setTimeout(
     () => process.send({ error: `${task} took over ${DEADLINE_MS} ms` }),
     DEADLINE_MS + (given.ms ?? 0),
@@ -182,5 +182,7 @@ process.on('message', async ({ task, ...given }) => {
   } finally {
     clearTimeout(deadline)
   }
-})
+}
+
+process.on('message', (message) => void perform(message))
 process.send({ result: 'up' })

@@ -49,7 +49,7 @@ export async function serveExplicit(socket: Socket, deps: Deps, tracked: Tracked
     },
     deps.deadlines,
   )
-  const untrack = tracked.track(http)
+  const untrack = tracked.track(http, socket)
   try {
     await http.serve()
   } finally {

@@ -34,7 +34,8 @@ export interface Opened {
 }
 
 export interface Tracked {
-  track(connection: Http1Connection): () => void
+  /** `raw` is the TCP socket. Call the result when the connection no longer speaks HTTP. */
+  track(connection: Http1Connection, raw: Socket): () => void
 }
 
 /** Serves the connection to its end. Never rejects for anything a client can cause. */
@@ -181,7 +182,7 @@ async function serveHttp(
     },
   }
   const http = new Http1Connection(socket, raw, events, deps.deadlines)
-  const untrack = tracked.track(http)
+  const untrack = tracked.track(http, raw)
   try {
     await http.serve()
   } finally {

@@ -27,7 +27,7 @@ export class Listeners implements Tracked {
   readonly #onFault: (error: unknown) => void
   readonly #servers: Server[] = []
   readonly #sockets = new Set<Socket>()
-  readonly #serving = new Set<Http1Connection>()
+  readonly #serving = new Map<Socket, Http1Connection>()
   readonly #bySource = new Map<string, number>()
   readonly #emptied: (() => void)[] = []
 
@@ -41,9 +41,9 @@ export class Listeners implements Tracked {
     return this.#sockets.size
   }
 
-  track(connection: Http1Connection): () => void {
-    this.#serving.add(connection)
-    return () => this.#serving.delete(connection)
+  track(connection: Http1Connection, raw: Socket): () => void {
+    this.#serving.set(raw, connection)
+    return () => this.#serving.delete(raw)
   }
 
   /** Resolves to the address that is listened on (a port 0 is filled in); rejects when it can not be had. */
@@ -79,7 +79,12 @@ export class Listeners implements Tracked {
   /** Stops accepting, lets requests in flight end for at most `graceMs`, then ends what is left. */
   async drain(graceMs: number): Promise<void> {
     for (const server of this.#servers) server.close()
-    for (const connection of this.#serving) connection.drain()
+    for (const socket of this.#sockets) {
+      const connection = this.#serving.get(socket)
+      // Nobody has asked for anything yet on a connection that does not speak HTTP by now.
+      if (connection === undefined) socket.destroy()
+      else connection.drain()
+    }
     if (this.#sockets.size === 0) return
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, graceMs)

@@ -160,7 +160,7 @@ export function streamCases(way: Way, bed: () => Bed): void {
   })
 
   it.each<[string, string, (wire: Wire) => void]>([
-    ['[P6] a reset in a chunked answer', CHUNKED + chunk('part'), (wire) => void wire.socket.destroy()],
+    ['[P6] a reset in a chunked answer', CHUNKED + chunk('part'), (wire) => reset(wire)],
     ['[P6] a close in a chunked answer', CHUNKED + chunk('part'), (wire) => void wire.socket.end()],
     ['[P6] a close in the middle of a chunk', `${CHUNKED}a\r\npart`, (wire) => void wire.socket.end()],
     ['[P6] a broken chunk', `${CHUNKED}${chunk('part')}zz\r\n`, () => undefined],
@@ -228,6 +228,7 @@ export function streamCases(way: Way, bed: () => Bed): void {
     ['GET that it closes', '', (wire) => void wire.socket.destroy()],
     ['GET that it resets', '', (wire) => reset(wire)],
     ['POST that it closes', 'x'.repeat(10), (wire) => void wire.socket.destroy()],
+    ['POST that fills the queue and that it closes', 'x'.repeat(70_000), (wire) => void wire.socket.destroy()],
     ['large POST that it closes', 'x'.repeat(300_000), (wire) => void wire.socket.destroy()],
     ['large POST that it resets', 'x'.repeat(300_000), (wire) => reset(wire)],
   ])('[P8] while the origin still thinks about a %s, within 100 ms', TIMED, async (how, body, leave) => {
