@@ -95,7 +95,7 @@ function leaf(directory) {
 }
 
 function print(step, { median: nanoseconds, spread: percent }) {
-  process.stdout.write(`| ${step} | ${(nanoseconds / 1e3).toFixed(1)} µs | ± ${percent.toFixed(0)} % |\n`)
+  process.stdout.write(`| ${step} | ${(nanoseconds / 1e3).toFixed(2)} µs | ± ${percent.toFixed(0)} % |\n`)
 }
 
 process.stdout.write('| step | median | spread |\n|---|---:|---:|\n')

@@ -156,6 +156,9 @@ const DROPPED_FROM_REQUESTS: ReadonlySet<string> = new Set([...HOP_BY_HOP, 'expe
 /** SECURITY: Alt-Svc invites the client to a way that does not lead past us. */
 const DROPPED_FROM_RESPONSES: ReadonlySet<string> = new Set([...HOP_BY_HOP, 'alt-svc'])
 
+/** SECURITY: RFC 9110 §8.6 forbids Content-Length here; a client that obeys it would take the final answer for a body. */
+const DROPPED_FROM_INTERIM: ReadonlySet<string> = new Set([...DROPPED_FROM_RESPONSES, 'content-length'])
+
 /** SECURITY: Connection can nominate any name; these were judged or carry credentials, so they reach the other side all the same. */
 const NEVER_NOMINATED: ReadonlySet<string> = new Set([
   'authorization',
@@ -176,6 +179,11 @@ export function endToEndRequestHeaders(headers: RawHeaders): string[] {
 /** What of a response goes back to the client, likewise. */
 export function endToEndResponseHeaders(headers: RawHeaders): string[] {
   return without(headers, DROPPED_FROM_RESPONSES)
+}
+
+/** What of an interim response (RFC 9110 §15.2) goes back to the client, likewise. */
+export function endToEndInterimHeaders(headers: RawHeaders): string[] {
+  return without(headers, DROPPED_FROM_INTERIM)
 }
 
 function without(headers: RawHeaders, dropped: ReadonlySet<string>): string[] {

@@ -1,6 +1,6 @@
 // The one judge: compiles rules, decides requests, and is the only maker of a Permit.
 
-import type { Host } from './address.ts'
+import { formatAuthority, type Host } from './address.ts'
 import { type CompiledCondition, type InspectedBody, readBody, unmet } from './body.ts'
 import { hintForBody, hintForLimit, hintForNoMatch, hintForRule, type RuleReason } from './hint.ts'
 import { ANONYMOUS, clientProblems } from './identity.ts'
@@ -144,6 +144,14 @@ export function passthroughRule(policy: Policy, name: Name): string | null {
   return null
 }
 
+/** The Permit to splice a connection to this very name, undecrypted: its method is CONNECT. Null where `passthroughRule` is. */
+export function permitPassthrough(policy: Policy, name: Name): Permit | null {
+  const rule = policy.rules.get(passthroughRule(policy, name) ?? '')
+  if (rule === undefined) return null
+  const target = formatAuthority(name, null)
+  return permit({ ...name, scheme: 'https', method: 'CONNECT', target, upgrade: null }, rule)
+}
+
 /** What a used-up limit makes of `permitted`. In observe mode it goes on, without limits to run into again. */
 export function limitDenied(reason: 'rate_limited' | 'request_too_large', permitted: Permit, policy: Policy): Denial {
   const { rule } = permitted
@@ -152,7 +160,10 @@ export function limitDenied(reason: 'rate_limited' | 'request_too_large', permit
 }
 
 /** SECURITY: the only place where a Permit begins: each is preceded by a decision for this very subject. */
-function permit(subject: Subject, rule: CompiledRule | null): Permit {
+function permit(
+  subject: Omit<Subject, 'path' | 'encodedSlash' | 'overrideHeaders'>,
+  rule: CompiledRule | null,
+): Permit {
   const { client, scheme, method, host, port, target, upgrade } = subject
   const { rate = null, limits = NO_LIMITS } = rule?.spec ?? {}
   return { rule: rule?.id ?? null, client, scheme, method, host, port, target, upgrade, rate, limits } as Permit

@@ -23,6 +23,11 @@ export class BodyQueue implements BodyReader {
     return this.#last !== null
   }
 
+  /** Everything arrived: it ended and did not fail. */
+  get whole(): boolean {
+    return this.#last?.kind === 'end'
+  }
+
   get empty(): boolean {
     return this.#bytes === 0
   }

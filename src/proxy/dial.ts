@@ -1,7 +1,13 @@
 // Opens one verified connection to a permitted destination, at addresses that were checked before the first packet.
 
 import { type LookupFunction, connect as connectTcp, isIP, type Socket } from 'node:net'
-import { connect as connectTls, type SecureContext, type TLSSocket } from 'node:tls'
+import {
+  checkServerIdentity,
+  connect as connectTls,
+  type PeerCertificate,
+  type SecureContext,
+  type TLSSocket,
+} from 'node:tls'
 import { type AddressPolicy, judgeAddress } from '../core/address-class.ts'
 import type { Reason } from '../core/refusal.ts'
 import type { Permit } from '../core/rule.ts'
@@ -14,6 +20,7 @@ const TLS_TIMEOUT_MS = 10_000
 const MAX_TRIED_ADDRESSES = 8
 const MAX_CACHED_SESSIONS = 1_024
 const KEEPALIVE_PROBE_MS = 30_000
+const MAX_TLS_DETAIL = 512
 
 /** What a new connection cost, in ms; null where the step did not happen. */
 export interface DialTimings {
@@ -82,8 +89,9 @@ export class Dialer {
     const timings = { dns: dnsMs, connect: connected - resolved, tls: null }
     if (tcp.kind === 'failed') return { ...tcp, timings }
     const address = formatPeer(tcp.socket)
-    // Plain TCP has no close of its own: its FIN is all there is.
-    if (permit.scheme === 'http') return { kind: 'connected', socket: tcp.socket, address, timings, cutOff: () => false }
+    // Plain TCP has no close of its own: its FIN is all there is. A permit for CONNECT is for bytes whose TLS is not ours.
+    if (permit.scheme === 'http' || permit.method === 'CONNECT')
+      return { kind: 'connected', socket: tcp.socket, address, timings, cutOff: () => false }
     const tls = await this.#secure(tcp.socket, permit)
     const done = { ...timings, tls: performance.now() - connected }
     if (tls.kind === 'failed') return { ...tls, timings: done }
@@ -102,6 +110,7 @@ export class Dialer {
         secureContext: this.#options.secureContext(),
         // SECURITY: an origin whose certificate is not verified never sees a byte of the request.
         rejectUnauthorized: true,
+        checkServerIdentity: checkIdentity,
         ALPNProtocols: ['http/1.1'],
         ...(session === undefined ? {} : { session }),
       })
@@ -170,6 +179,21 @@ function formatPeer(socket: Socket): string {
   return address.includes(':') ? `[${address}]:${socket.remotePort}` : `${address}:${socket.remotePort}`
 }
 
+/** RFC 9525 §2: the common name is no name of a host; Node.js still takes it for one where there is no subjectAltName. */
+function checkIdentity(host: string, certificate: PeerCertificate): Error | undefined {
+  if (certificate.subjectaltname !== undefined) return checkServerIdentity(host, certificate)
+  return Object.assign(new Error('no name'), {
+    code: 'ERR_TLS_CERT_ALTNAME_INVALID',
+    reason: 'it has no subjectAltName',
+  })
+}
+
+/** `reason` repeats what the origin's certificate says, which may be anything. */
 function tlsDetail(error: NodeJS.ErrnoException & { reason?: string }): string {
-  return [error.code, error.reason].filter((part) => part !== undefined).join(': ')
+  // Most of what OpenSSL can find in a chain has no code in Node.js: the message is all that says why.
+  const code = error.code === 'UNSPECIFIED' ? error.message : error.code
+  return [code, error.reason]
+    .filter((part) => part !== undefined)
+    .join(': ')
+    .slice(0, MAX_TLS_DETAIL)
 }

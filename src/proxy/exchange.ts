@@ -1,5 +1,6 @@
 // The request, top to bottom: judged, written down, sent, relayed, ended.
 
+import { endToEndInterimHeaders } from '../core/framing.ts'
 import { judge, type Proceed, type Refused, refused } from './judge.ts'
 import { refusalAnswer } from './answer.ts'
 import { Attempt } from './attempt.ts'
@@ -33,7 +34,7 @@ async function forward(attempt: Attempt, incoming: IncomingRequest, judged: Proc
     body: judged.body,
     link,
     sent: attempt.sent,
-    onInformational: (status, headers) => sink.informational(status, headers),
+    onInformational: (status, headers) => sink.informational(status, endToEndInterimHeaders(headers)),
   })
   attempt.upstreamAddress = result.address
   attempt.timings = result.timings

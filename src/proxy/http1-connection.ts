@@ -59,6 +59,7 @@ export class Http1Connection implements ClientLink {
   #halfClosed: { read: number; written: number } | null = null
   #draining = false
   #busy = false
+  #brokenOff = false
   gone = false
 
   /** `socket` carries HTTP, `raw` is the TCP socket under it (the same one without TLS). */
@@ -95,7 +96,7 @@ export class Http1Connection implements ClientLink {
   }
 
   async #refuse(input: MalformedInput): Promise<false> {
-    const sink = this.#sink({ method: 'GET', version: '1.1', keepAlive: false })
+    const sink = this.#sink({ version: '1.1', keepAlive: false })
     await this.#events.malformed(input, sink, this)
     return false
   }
@@ -103,8 +104,8 @@ export class Http1Connection implements ClientLink {
   async #serveOne(head: RequestHead): Promise<boolean | 'taken'> {
     if (head.method === 'CONNECT') return this.#connect(head)
     const framing = frameRequest(head)
-    const keepAlive = framing.kind === 'ok' && framing.keepAlive && !this.#draining
-    const sink = this.#sink({ method: head.method, version: head.version, keepAlive })
+    const keepAlive = framing.kind === 'ok' && framing.keepAlive
+    const sink = this.#sink({ version: head.version, keepAlive })
     const body = this.#openBody(framing, sink)
     await this.#events.request({
       protocol: head.version === '1.0' ? 'http/1.0' : 'http/1.1',
@@ -116,13 +117,13 @@ export class Http1Connection implements ClientLink {
     })
     if (!sink.finished) sink.abort()
     this.#stopBodyTimer()
-    const whole = this.#body === null || this.#body.finished
+    const whole = this.#isBodyWhole()
     this.#body = null
     return sink.keepAlive && whole && !sink.aborted && !this.#draining
   }
 
   async #connect(head: RequestHead): Promise<boolean | 'taken'> {
-    const sink = this.#sink({ method: 'GET', version: head.version, keepAlive: false })
+    const sink = this.#sink({ version: head.version, keepAlive: false })
     const taken = await this.#events.connect(head, sink, this, () => {
       this.#detach()
       const rest = this.#pending
@@ -132,8 +133,17 @@ export class Http1Connection implements ClientLink {
     return taken ? 'taken' : false
   }
 
-  #sink(request: { method: string; version: '1.0' | '1.1'; keepAlive: boolean }): Http1Sink {
-    return new Http1Sink(this.#socket, request, () => {
+  /** SECURITY: after a body that broke nobody knows where the next request begins. */
+  #isBodyWhole(): boolean {
+    return this.#body === null || this.#body.queue.whole
+  }
+
+  #sink(request: { version: '1.0' | '1.1'; keepAlive: boolean }): Http1Sink {
+    const { version, keepAlive } = request
+    // Asked when the head is written: by then the drain may have begun, and an answer may come before the end of the upload.
+    const reusable = (): boolean => keepAlive && !this.#draining && this.#isBodyWhole()
+    return new Http1Sink(this.#socket, { version, reusable }, () => {
+      this.#brokenOff = true
       if (this.#raw.destroyed) this.#socket.destroy()
       else this.#raw.resetAndDestroy()
     })
@@ -280,6 +290,8 @@ export class Http1Connection implements ClientLink {
   #release(how: 'close' | 'linger'): void {
     this.#stopBodyTimer()
     this.#socket.removeListener('data', this.#onData)
+    // SECURITY: an end in order (close_notify) on the way to the reset would tell the client that it has everything.
+    if (this.#brokenOff) return
     if (how === 'close' || this.gone) this.#socket.destroySoon()
     else lingerThenClose(this.#socket, this.#ended)
   }

@@ -9,9 +9,9 @@ import type { ResponseLength, ResponseSink } from './message.ts'
 const WRITE_STALL_MS = 600_000
 
 export interface SinkRequest {
-  readonly method: string
   readonly version: '1.0' | '1.1'
-  readonly keepAlive: boolean
+  /** Whether the connection can serve another request after this answer. */
+  readonly reusable: () => boolean
 }
 
 const REASON_PHRASE: Readonly<Record<number, string>> = { 100: 'Continue', 102: 'Processing', 103: 'Early Hints' }
@@ -25,14 +25,14 @@ export class Http1Sink implements ResponseSink {
   started = false
   finished = false
   aborted = false
-  keepAlive: boolean
+  /** What the head of the answer said. */
+  keepAlive = false
 
   /** `breakOff` must end the connection in a way that no client reads as the end of a message (RST). */
   constructor(socket: Socket, request: SinkRequest, breakOff: () => void) {
     this.#socket = socket
     this.#request = request
     this.#breakOff = breakOff
-    this.keepAlive = request.keepAlive
   }
 
   informational(status: number, headers: RawHeaders): void {
@@ -43,6 +43,7 @@ export class Http1Sink implements ResponseSink {
 
   head(status: number, statusText: string, headers: RawHeaders, length: ResponseLength): void {
     this.started = true
+    this.keepAlive = this.#request.reusable()
     const fields = [...headers]
     if (length.kind === 'stream') {
       // RFC 9112 §6.1: chunked only to HTTP/1.1; for 1.0 the close is the end.

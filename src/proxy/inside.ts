@@ -2,7 +2,7 @@
 
 import type { Socket } from 'node:net'
 import { type Authority, parseServerName, sameHost } from '../core/address.ts'
-import { couldAllow, decide } from '../core/policy.ts'
+import { couldAllow, decide, permitPassthrough } from '../core/policy.ts'
 import type { TlsRejectionCause } from '../core/record.ts'
 import type { Reason } from '../core/refusal.ts'
 import { Attempt } from './attempt.ts'
@@ -15,6 +15,7 @@ import { lingerThenClose } from './linger.ts'
 import { recordMalformed } from './malformed.ts'
 import type { MalformedInput } from './message.ts'
 import { type Peeked, peek } from './peek.ts'
+import { splice } from './splice.ts'
 import { alertAndClose, terminate } from './terminate.ts'
 
 /** A denied name gets a leaf, to carry its 403, from a burst of 20 and then one a second per client (CONTRACT §3). */
@@ -83,6 +84,11 @@ async function serveTls(
     return refuseHandshake(socket, { ...draft, names }, named.reason, named.why, deps)
   }
   const connection: Connection = { ...draft, names: bound('https', named.authority) }
+  // SECURITY: what is spliced is not seen, so it needs a name in the clear and a rule that says so (CONTRACT §2).
+  const visible = hello.sni !== null && !hello.ech && connection.refusal === null
+  const name = { client: connection.client?.name ?? 'anonymous', ...named.authority }
+  const permit = visible ? permitPassthrough(deps.judgement().policy, name) : null
+  if (permit !== null) return splice(socket, connection, permit, deps)
   const leaf = opened.leaf ?? leafFor(connection, named.authority, deps)
   if (leaf.kind === 'refused') return refuseHandshake(socket, connection, leaf.reason, leaf.why, deps)
   const terminated = await terminate(socket, leaf.context)

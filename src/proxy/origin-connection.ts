@@ -192,6 +192,8 @@ export class OriginConnection {
     if (body.queue.full) this.#socket.pause()
     if (!body.finished) return
     this.#body = null
+    // SECURITY: after broken chunks nobody knows where the next answer begins.
+    if (!body.queue.whole) return this.destroy('the body of the answer is malformed')
     if (rest !== null && rest.length > 0) return this.destroy('bytes after the end of the answer')
     this.#maybeIdle()
   }

@@ -5,7 +5,7 @@ import { endToEndRequestHeaders } from '../core/framing.ts'
 import type { RawHeaders, StatusHead } from '../core/http1.ts'
 import type { Reason } from '../core/refusal.ts'
 import type { Permit } from '../core/rule.ts'
-import { type DialTimings, Dialer, type DialerOptions } from './dial.ts'
+import { type Dialled, Dialer, type DialerOptions, type DialTimings } from './dial.ts'
 import type { BodyReader, ClientLink } from './message.ts'
 import type { OriginAnswer, OriginConnection, SentSoFar } from './origin-connection.ts'
 import { NO_TIMINGS, OriginPool } from './origin-pool.ts'
@@ -38,11 +38,17 @@ export interface Sending {
 }
 
 export class Upstream {
+  readonly #dialer: Dialer
   readonly #pool: OriginPool
 
   constructor(options: DialerOptions) {
-    const dialer = new Dialer(options)
-    this.#pool = new OriginPool((permit) => dialer.dial(permit), options.addresses)
+    this.#dialer = new Dialer(options)
+    this.#pool = new OriginPool((permit) => this.#dialer.dial(permit), options.addresses)
+  }
+
+  /** A connection of the caller's own to what the permit names, never pooled. */
+  connect(permit: Permit): Promise<Dialled> {
+    return this.#dialer.dial(permit)
   }
 
   get openConnections(): number {

@@ -3,6 +3,7 @@ import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
   endToEndRequestHeaders,
+  endToEndInterimHeaders,
   endToEndResponseHeaders,
   frameRequest,
   frameResponse,
@@ -276,6 +277,10 @@ describe('end-to-end headers', () => {
     const kept = names.flatMap((name) => [name, '1'])
     expect(endToEndRequestHeaders(['Connection', names.join(','), ...kept])).toEqual(kept)
     expect(endToEndResponseHeaders(['Connection', names.join(','), ...kept])).toEqual(kept)
+  })
+  it('of an interim response drops the length too: there is no body that it could be of', () => {
+    const given = fields(['Link:<a>', 'Content-Length:7', 'Connection:x-hop', 'X-Hop:1', 'Alt-Svc:h3', 'X-A:1'])
+    expect(endToEndInterimHeaders(given)).toEqual(fields(['Link:<a>', 'X-A:1']))
   })
   it('passes nothing on of half a field', () => {
     expect(endToEndRequestHeaders(['A', '1', 'B'])).toEqual(['A', '1'])

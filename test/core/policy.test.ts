@@ -11,6 +11,7 @@ import {
   judgeBody,
   limitDenied,
   passthroughRule,
+  permitPassthrough,
   type Policy,
 } from '../../src/core/policy.ts'
 import type {
@@ -548,6 +549,12 @@ describe('the name alone', () => {
     ['not by an allow', [allow()], 'api.example.com', 443, 'github', null],
   ])('passthrough: %s', (_, rules, host, port, client, expected) => {
     expect(passthroughRule(policyOf(rules), name(host, port, client))).toBe(expected)
+    expect(permitPassthrough(policyOf(rules), name(host, port, client))?.rule ?? null).toBe(expected)
+  })
+
+  it('a permit to pass through is for CONNECT to that very authority', () => {
+    const permit = permitPassthrough(policyOf([passthrough()]), name('api.example.com', 443, 'github'))
+    expect(permit).toMatchObject({ method: 'CONNECT', target: 'api.example.com:443', port: 443, upgrade: null })
   })
 
   it('passthrough grants nothing to what was decrypted', () => {

@@ -10,6 +10,7 @@ import {
   GITHUB,
   type Machine,
   machinePossible,
+  SOURCES,
   startMachine,
   WORKLOAD_UID,
 } from './support/machine.ts'
@@ -229,6 +230,18 @@ describe.skipIf(!machinePossible).each<Family>(['v4', 'v6'])(
       expect(text).toContain('"reason":"no_matching_rule"')
       expect((await attempt('/res/v1/web/search', after)).decided).toMatchObject({ decision: 'deny', host: BRAVE })
       expect(asked('/res/v1/web/search')).toHaveLength(heard)
+    })
+
+    it('never let a connection reach the origin for which no decision had been written', () => {
+      const reached = machine.origin.events.filter(
+        ({ event, peer }) => event === 'connection' && SOURCES.includes(peer ?? ''),
+      )
+      expect(reached.length).toBeGreaterThan(0)
+      for (const [index, { trailBytes }] of reached.entries()) {
+        const written = readTrail(machine.proxy.trailFile, trailBytes ?? 0)
+        const allowed = written.filter((record) => record.event === 'request.decided' && record['decision'] === 'allow')
+        expect(allowed.length).toBeGreaterThan(index)
+      }
     })
 
     it('has a trail in which every attempt is decided, then completed, once each, and no secret is written', async () => {

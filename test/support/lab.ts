@@ -27,6 +27,8 @@ export interface LabOptions {
   readonly upstreamAllow?: readonly string[]
   /** More top-level YAML. */
   readonly extra?: string
+  /** `upstream.trust` beside the test root; relative paths count from the folder of the lab. */
+  readonly trust?: readonly string[]
 }
 
 export type AuditRecord = Record<string, unknown> & { event: string; seq: number; request_id?: string }
@@ -67,7 +69,7 @@ listen: { proxy: "127.0.0.1:0", transparent: "127.0.0.1:0", gateway: "127.0.0.1:
 ca: { directory: certs }
 ${options.clients === undefined ? '' : `clients:\n${options.clients}\n`}
 ${options.rules === '' ? '' : `rules:\n${options.rules}\n`}
-upstream: { trust: [${root.file}]${allow.length === 0 ? '' : `, allow: [${allow.map((cidr) => `"${cidr}"`).join(', ')}]`} }
+upstream: { trust: [${[root.file, ...(options.trust ?? [])].join(', ')}]${allow.length === 0 ? '' : `, allow: [${allow.map((cidr) => `"${cidr}"`).join(', ')}]`} }
 audit: { path: logs/audit.jsonl }
 ${options.extra ?? ''}
 `,

@@ -32,7 +32,7 @@ const RULES = `  - { id: free, allow: { hosts: [${HOST}], ports: [PORT], schemes
 `
 const NAMES = Object.fromEntries([HOST, CAPPED, RATED, INSPECTED, TOKENED].map((name) => [name, ['127.0.0.1']]))
 
-const ATTEMPT_DEADLINE_MS = 5_000
+const RECORD_DEADLINE_MS = 5_000
 
 /** How a client gets in, and whether it speaks TLS to the destination. */
 export interface Way {
@@ -68,6 +68,8 @@ export interface Bed {
   request(path: string, ask?: Ask): string
   /** One request on a connection of its own. */
   ask(path: string, ask?: Ask): Promise<Message>
+  /** The decision on the only attempt for the path; waits for it. */
+  decided(path: string): Promise<AuditRecord>
   /** The records of the only attempt for the path; waits for its end. */
   attempt(path: string): Promise<Attempt>
   close(): Promise<void>
@@ -101,6 +103,20 @@ export async function startBed(way: Way, options: Partial<LabOptions> = {}): Pro
     const target = way.door === 'absolute' ? `http://${authority(host)}${path}` : path
     return `${method} ${target} HTTP/${version}\r\nHost: ${authority(host)}\r\n${fields}\r\n${body}`
   }
+  const found = async (otherwise: string, wanted: (record: AuditRecord) => boolean): Promise<AuditRecord> => {
+    for (const deadline = Date.now() + RECORD_DEADLINE_MS; Date.now() < deadline; ) {
+      const record = lab.records().find(wanted)
+      if (record !== undefined) return record
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    throw new Error(otherwise)
+  }
+  const ends =
+    (decision: AuditRecord) =>
+    ({ event, request_id }: AuditRecord): boolean =>
+      event === 'request.completed' && request_id === decision.request_id
+  const decided = (path: string): Promise<AuditRecord> =>
+    found(`no decision on ${path}`, (record) => record.event === 'request.decided' && record['path'] === path)
   return {
     way,
     lab,
@@ -122,21 +138,10 @@ export async function startBed(way: Way, options: Partial<LabOptions> = {}): Pro
       wire.socket.destroy()
       return answer
     },
+    decided,
     attempt: async (path) => {
-      const find = (records: AuditRecord[]): Attempt | null => {
-        const decided = records.find((record) => record.event === 'request.decided' && record['path'] === path)
-        const completed = records.find(
-          (record) => record.event === 'request.completed' && record.request_id === decided?.request_id,
-        )
-        return decided === undefined || completed === undefined ? null : { decided, completed }
-      }
-      const deadline = Date.now() + ATTEMPT_DEADLINE_MS
-      for (;;) {
-        const found = find(lab.records())
-        if (found !== null) return found
-        if (Date.now() > deadline) throw new Error(`no end of an attempt for ${path}`)
-        await new Promise((resolve) => setImmediate(resolve))
-      }
+      const decision = await decided(path)
+      return { decided: decision, completed: await found(`no end of ${path}`, ends(decision)) }
     },
     close: async () => {
       await lab.close()

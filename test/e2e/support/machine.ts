@@ -26,7 +26,7 @@ const INTERNET = {
   v6: { [GITHUB]: '2001:db8::10', [BRAVE]: '2001:db8::11' },
 } as const
 /** By these the proxy sees the workload: a redirected packet keeps the source that routing chose for it. */
-const SOURCES = [CLIENT.v4, CLIENT.v6, '127.0.0.1', '::1']
+export const SOURCES: readonly string[] = [CLIENT.v4, CLIENT.v6, '127.0.0.1', '::1']
 
 const PROXY_URL = { v4: 'http://127.0.0.1:3128', v6: 'http://[::1]:3128' } as const
 
@@ -35,6 +35,8 @@ if (obstacle !== null) process.stderr.write(`end-to-end tests on a machine of th
 
 /** Whether such a machine can be made here. */
 export const machinePossible: boolean = obstacle === null
+
+type Undo = (() => unknown)[]
 
 export interface MachineOptions {
   /** The only family in which the names have addresses. */
@@ -62,9 +64,16 @@ export interface Machine {
 
 export async function startMachine(options: MachineOptions): Promise<Machine> {
   const { family } = options
-  const undo: (() => unknown)[] = []
+  const undo: Undo = []
   const close = async (): Promise<void> => {
-    for (const step of undo.splice(0).reverse()) await step()
+    const failures: unknown[] = []
+    for (const step of undo.splice(0).reverse()) {
+      // What one step can not take away must not keep the others from it.
+      await Promise.resolve()
+        .then(step)
+        .catch((error: unknown) => failures.push(error))
+    }
+    if (failures.length > 0) throw new AggregateError(failures, 'the machine was not taken down cleanly')
   }
   try {
     const addresses = Object.values(INTERNET).flatMap((names) => Object.values(names))
@@ -137,7 +146,7 @@ function clientOf(network: Network): Namespace {
 }
 
 /** The proxy's own folder; its CA and trail lie in it, readable for the workload only as the proxy makes them so. */
-function proxyFolder(undo: (() => unknown)[]): string {
+function proxyFolder(undo: Undo): string {
   const folder = mkdtempSync(join(tmpdir(), 'mcp-egress-e2e-'))
   undo.push(() => rmSync(folder, { recursive: true, force: true }))
   chmodSync(folder, 0o755)
@@ -146,7 +155,7 @@ function proxyFolder(undo: (() => unknown)[]): string {
 }
 
 /** `ip netns exec NAME` shows /etc/netns/NAME/hosts as /etc/hosts. */
-function nameHosts(namespace: string, family: Family, undo: (() => unknown)[]): void {
+function nameHosts(namespace: string, family: Family, undo: Undo): void {
   const folder = `/etc/netns/${namespace}`
   mkdirSync(folder, { recursive: true })
   undo.push(() => rmSync(folder, { recursive: true, force: true }))

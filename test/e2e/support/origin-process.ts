@@ -13,6 +13,8 @@ export interface CannedAnswer {
 
 export interface OriginEvent {
   readonly event: 'listening' | 'connection' | 'request' | 'received' | 'stalled' | 'stream-end'
+  /** Address the connection came from. */
+  readonly peer?: string
   readonly name?: string
   readonly method?: string
   readonly url?: string

@@ -90,7 +90,7 @@ for (const { host, port } of config.listen) {
     { ...fallback, SNICallback: (name, done) => done(null, contexts.get(name) ?? null) },
     serve,
   )
-  server.on('connection', () => say('connection', { trailBytes: trailBytes() }))
+  server.on('connection', ({ remoteAddress: peer }) => say('connection', { peer, trailBytes: trailBytes() }))
   await new Promise((resolve, reject) => server.once('error', reject).listen(port, host, resolve))
   ports.push(server.address().port)
 }

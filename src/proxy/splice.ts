@@ -1,0 +1,94 @@
+// Passes the bytes of a permitted connection through undecrypted, both ways, recorded from before the first to after the last.
+
+import type { Socket } from 'node:net'
+import type { Permit } from '../core/rule.ts'
+import { Attempt } from './attempt.ts'
+import type { Connection } from './connection.ts'
+import type { Deps } from './deps.ts'
+import { lingerThenClose } from './linger.ts'
+import { alertAndClose } from './terminate.ts'
+
+/** A tunnel in which nothing moved for this long is ended: nobody else's timers watch it. */
+const IDLE_MS = 3_600_000
+
+type Broken = 'client_aborted' | 'upstream_aborted' | null
+
+/** `socket` holds the whole ClientHello unread. Dials the permitted name, never the address that the client dialled. */
+export async function splice(socket: Socket, connection: Connection, permit: Permit, deps: Deps): Promise<void> {
+  const attempt = new Attempt(connection, 'tls', deps)
+  try {
+    const enforced = attempt.judgement.mode === 'enforce'
+    // SECURITY: the record is the permission to proceed, here as for a request.
+    if (!(await attempt.decide({ decision: 'allow', enforced, rule: permit.rule, reason: null }))) {
+      return refuse(socket)
+    }
+    const dialled = await deps.upstream.connect(permit)
+    attempt.timings = { ...dialled.timings, firstByte: null }
+    if (dialled.kind === 'failed') {
+      attempt.reason = dialled.reason
+      attempt.outcome = dialled.reason === 'address_denied' || dialled.reason === 'self' ? 'refused' : 'failed'
+      return refuse(socket)
+    }
+    attempt.upstreamAddress = dialled.address
+    await tunnel(socket, dialled.socket, attempt, deps)
+  } finally {
+    attempt.complete()
+  }
+}
+
+function refuse(socket: Socket): void {
+  alertAndClose(socket, 'access_denied')
+  lingerThenClose(socket, false)
+}
+
+async function tunnel(client: Socket, origin: Socket, attempt: Attempt, deps: Deps): Promise<void> {
+  const about = { request_id: attempt.requestId, kind: 'passthrough' } as const
+  const started = performance.now()
+  deps.trail.append({ event: 'tunnel.opened', ...about }).catch(() => undefined)
+  const broken = await pumped(client, origin)
+  attempt.sent.bytes = origin.bytesWritten
+  attempt.bytesReceived = origin.bytesRead
+  attempt.outcome = broken ?? 'completed'
+  attempt.reason = broken === 'client_aborted' ? 'client_aborted' : null
+  deps.trail
+    .append({
+      event: 'tunnel.closed',
+      ...about,
+      bytes_sent: origin.bytesWritten,
+      bytes_received: origin.bytesRead,
+      frames_sent: null,
+      frames_received: null,
+      duration_ms: Math.round(performance.now() - started),
+    })
+    .catch(() => undefined)
+}
+
+/** Resolves when both ways are done: null after an orderly end, else who broke it. Half-closes are passed on. */
+function pumped(client: Socket, origin: Socket): Promise<Broken> {
+  return new Promise((resolve) => {
+    let broken: Broken = null
+    let open = 2
+    const closed = (): void => {
+      open -= 1
+      client.destroySoon()
+      origin.destroySoon()
+      if (open === 0) resolve(broken)
+    }
+    const idle = (): void => {
+      client.destroy()
+      origin.destroy()
+    }
+    const brokenBy = (who: Broken): void => {
+      broken ??= who
+    }
+    client.setTimeout(IDLE_MS, idle)
+    origin.setTimeout(IDLE_MS, idle)
+    client.on('error', () => brokenBy('client_aborted'))
+    origin.on('error', () => brokenBy('upstream_aborted'))
+    client.once('close', closed)
+    origin.once('close', closed)
+    if (client.destroyed) return idle()
+    client.pipe(origin)
+    origin.pipe(client)
+  })
+}

@@ -1,0 +1,58 @@
+// Passthrough: spliced to the resolved, approved name; recorded before and after; never decrypted, never widened.
+
+import type { TLSSocket } from 'node:tls'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { exchangeOn, httpsRedirected, httpsVia, reasonOf } from '../support/clients.ts'
+import { startOrigin } from '../support/origins.ts'
+import { type Standard, startStandard } from '../support/standard.ts'
+
+const PINNED = 'updates.vendor.test'
+let standard: Standard
+
+beforeAll(async () => {
+  standard = await startStandard({
+    origin: (root) => startOrigin(root, PINNED),
+    rules: `  - { id: pinned, passthrough: { hosts: [${PINNED}, private.test], ports: [PORT] } }\n`,
+    names: { [PINNED]: ['127.0.0.1'], 'private.test': ['10.0.0.7'] },
+  })
+})
+afterAll(() => standard.close())
+
+it.each(['connect', 'transparent'] as const)('the client sees the origin\'s own certificate (%s)', async (door) => {
+  const { lab, origin, root } = standard
+  lab.redirectTo({ address: '203.0.113.9', port: origin.port })
+  const authority = `${PINNED}:${origin.port}`
+  const open = door === 'connect' ? httpsVia(lab, authority, { ca: root.pem }) : httpsRedirected(lab, PINNED, { ca: root.pem })
+  const socket = await open
+  expect((socket as TLSSocket).getPeerX509Certificate()?.checkIssued).toBeDefined()
+  const before = lab.recordsOf('tunnel.opened').length
+  expect(before).toBeGreaterThan(0)
+  const answer = await exchangeOn(socket, `GET /any/../path HTTP/1.1\r\nHost: ${authority}\r\nConnection: close\r\n\r\n`)
+  expect(answer.status).toBe(200)
+  socket.destroy()
+  const closed = (await lab.waitFor('tunnel.closed', before)).at(-1)
+  expect(closed?.['bytes_received']).toBeGreaterThan(0)
+  const decided = lab.recordsOf('request.decided').at(-1)
+  expect(decided).toMatchObject({ decision: 'allow', rule: 'pinned', protocol: 'tls', method: null, path: null, host: PINNED })
+  const completed = (await lab.waitFor('request.completed', before)).at(-1)
+  expect(completed).toMatchObject({ request_id: decided?.request_id, upstream_address: `127.0.0.1:${origin.port}` })
+})
+
+it('a name that resolves to a forbidden address is not spliced', async () => {
+  const { lab, origin } = standard
+  await expect(httpsVia(lab, `private.test:${origin.port}`)).rejects.toThrow(/access denied/)
+  const decided = lab.recordsOf('request.decided').at(-1)
+  const ends = await lab.waitFor('request.completed', lab.recordsOf('request.decided').length)
+  expect(ends.find((end) => end.request_id === decided?.request_id)).toMatchObject({
+    outcome: 'refused',
+    reason: 'address_denied',
+  })
+})
+
+it('without SNI nothing is spliced: the connection is ended here and refused', async () => {
+  const { lab, origin } = standard
+  const socket = await httpsVia(lab, `${PINNED}:${origin.port}`, { servername: '', address: PINNED })
+  const answer = await exchangeOn(socket, `GET / HTTP/1.1\r\nHost: ${PINNED}:${origin.port}\r\n\r\n`)
+  socket.destroy()
+  expect([answer.status, reasonOf(answer)]).toEqual([403, 'no_matching_rule'])
+})
