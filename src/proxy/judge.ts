@@ -59,9 +59,15 @@ export async function judge(
   if (verdict.kind === 'denial' && missesCredentials(connection, subject, verdict.reason, attempt)) {
     return refused('proxy_auth', 'a client with proxy credentials may do this')
   }
-  if (verdict.kind === 'denial') return denied(verdict, body)
-  if (verdict.kind === 'permit') return limited(verdict.permit, null, body, attempt, deps)
-  return inspected(verdict, subject, incoming, body, attempt, deps)
+  if (verdict.kind === 'denial') return carried(denied(verdict, body))
+  if (verdict.kind === 'permit') return carried(limited(verdict.permit, body, attempt, deps))
+  return carried(await inspected(verdict, subject, incoming, body, attempt, deps))
+}
+
+/** Unknown means no: an upgrade that policy allows but no tunnel here carries is refused, not served as something else. */
+function carried(judged: Judged): Judged {
+  if (judged.kind === 'refused' || judged.permit.upgrade === null) return judged
+  return refused('upgrade_denied', `this version does not carry ${judged.permit.upgrade}`)
 }
 
 /** Proxy credentials on a request are the client's word for this request; on CONNECT they were the word for all inside it. */
@@ -101,13 +107,7 @@ function denied(denial: Denial, body: OutgoingBody | null): Judged {
   }
 }
 
-function limited(
-  permit: Permit,
-  decision: Decision | null,
-  body: OutgoingBody | null,
-  attempt: Attempt,
-  deps: Deps,
-): Judged {
+function limited(permit: Permit, body: OutgoingBody | null, attempt: Attempt, deps: Deps): Judged {
   const { policy, mode } = attempt.judgement
   const limit = permit.limits.requestBytes
   if (limit !== null && (body?.length ?? 0) > limit)
@@ -122,7 +122,7 @@ function limited(
   const allowed: Decision = { decision: 'allow', enforced: mode === 'enforce', rule: permit.rule, reason: null }
   const capped =
     body === null || limit === null || mode === 'observe' ? body : { ...body, reader: capBody(body.reader, limit) }
-  return { kind: 'proceed', permit, decision: decision ?? allowed, body: capped }
+  return { kind: 'proceed', permit, decision: allowed, body: capped }
 }
 
 async function inspected(
@@ -144,7 +144,7 @@ async function inspected(
   })
   const replay = body === null ? null : { reader: chain(read.bytes, read.rest), length: body.length }
   if (verdict.kind === 'denial') return denied(verdict, replay)
-  return limited(verdict.permit, null, replay, attempt, deps)
+  return limited(verdict.permit, replay, attempt, deps)
 }
 
 interface Whole {
