@@ -77,8 +77,9 @@ const ROWS: readonly Row[] = [
   row('192.0.2.0/24', 'reserved'),
   row('192.88.99.0/24', 'reserved'),
   row('198.18.0.0/15', 'reserved'),
-  row('198.51.100.0/24', 'reserved'),
-  row('203.0.113.0/24', 'reserved'),
+  // Documentation (RFC 5737, RFC 3849): labs route these as their internet, and nothing that needs protection lives there.
+  row('198.51.100.0/24', 'public'),
+  row('203.0.113.0/24', 'public'),
   row('224.0.0.0/4', 'reserved'),
   row('240.0.0.0/4', 'reserved'),
   row('0.0.0.0/0', 'public'),
@@ -94,8 +95,8 @@ const ROWS: readonly Row[] = [
   row('2002::/16', 'reserved', pick(2, 3, 4, 5)),
   row('2001::/32', 'reserved', pick(4, 5, 6, 7), inverted),
   row('2001::/23', 'reserved'),
-  row('2001:db8::/32', 'reserved'),
-  row('3fff::/20', 'reserved'),
+  row('2001:db8::/32', 'public'),
+  row('3fff::/20', 'public'),
   // All that IANA has opened as global unicast: an IPv6 block unknown to this table is never public.
   row('2000::/3', 'public'),
   row('::/0', 'reserved'),

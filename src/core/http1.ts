@@ -211,6 +211,15 @@ export function headerValue(headers: RawHeaders, lowerName: string): string | nu
   return null
 }
 
+/**
+ * The value of a field that may be there once; null where it is absent. SECURITY: where it is there more often, '', which
+ * nobody accepts: we would judge by one of the values and the destination read another.
+ */
+export function soleValue(headers: RawHeaders, lowerName: string): string | null {
+  const [value, ...others] = headerValues(headers, lowerName)
+  return others.length > 0 ? '' : (value ?? null)
+}
+
 /** Every value of the field, in order. `lowerName` is in lower case. */
 export function headerValues(headers: RawHeaders, lowerName: string): string[] {
   const values: string[] = []

@@ -131,10 +131,18 @@ function factsOf(
 
 /** An ambiguous path is recorded as it was spelled: it is the evidence. */
 function spelledPath(target: TargetResult, head: RequestHead): string | null {
-  const spelled = target.kind === 'ok' ? target.target : head.target
+  const spelled = target.kind === 'ok' ? target.target : behindAuthority(head.target)
   if (!spelled.startsWith('/') && spelled !== '*') return null
   const end = spelled.indexOf('?')
   return end < 0 ? spelled : spelled.slice(0, end)
+}
+
+/** Of an absolute URL what follows its authority; a target of any other form as it is. */
+function behindAuthority(target: string): string {
+  const scheme = target.indexOf('://')
+  if (target.startsWith('/') || scheme < 0) return target
+  const path = target.indexOf('/', scheme + '://'.length)
+  return path < 0 ? '' : target.slice(path)
 }
 
 /**

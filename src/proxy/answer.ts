@@ -48,6 +48,8 @@ export function refusalAnswer(facts: RefusalFacts): Answer {
       path: facts.path,
       request_id: facts.requestId,
       hint: facts.hint,
+      // The one member that API clients commonly show to whoever asked (octokit, google-api, openai): without it they make up a reason.
+      message: `mcp-egress: ${facts.reason}: ${facts.hint}`,
     })}\n`,
   )
   const headers = [

@@ -5,6 +5,7 @@ import type { Reason } from '../core/refusal.ts'
 import type { RequestFacts } from '../core/subject.ts'
 import type { ClientIdentity, Connection } from './connection.ts'
 import type { Deps, Judgement } from './deps.ts'
+import type { ClientLink } from './message.ts'
 import type { SentSoFar } from './origin-connection.ts'
 import type { UpstreamTimings } from './upstream.ts'
 
@@ -95,6 +96,12 @@ export class Attempt {
     this.#decided = true
     this.#announce(decision, facts)
     return true
+  }
+
+  /** Nobody is left to answer: the client went away, or a shutdown would not wait for it any longer. */
+  lost(link: ClientLink): void {
+    this.outcome = link.interrupted ? 'interrupted' : 'client_aborted'
+    this.reason = link.interrupted ? 'shutting_down' : 'client_aborted'
   }
 
   /** Writes the end. Called once, from a `finally`; a decision that could not be written has no end either. */

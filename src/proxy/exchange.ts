@@ -19,7 +19,7 @@ export async function exchange(connection: Connection, incoming: IncomingRequest
     if (judged.kind === 'refused') return await refuse(attempt, sink, judged)
     // SECURITY: the record is the permission to proceed. No record, no upstream byte.
     if (!(await attempt.decide(judged.decision))) return answer(attempt, sink, unrecorded())
-    if (link.gone) return abandon(attempt, sink)
+    if (link.gone) return abandon(attempt, sink, link)
     await forward(attempt, incoming, judged, deps)
   } finally {
     if (!sink.started) sink.abort()
@@ -38,7 +38,7 @@ async function forward(attempt: Attempt, incoming: IncomingRequest, judged: Proc
   })
   attempt.upstreamAddress = result.address
   attempt.timings = result.timings
-  if (link.gone) return abandon(attempt, sink)
+  if (link.gone) return abandon(attempt, sink, link)
   if (result.kind === 'failed') return failUpstream(attempt, sink, result.reason, result.detail)
   const limit = attempt.judgement.mode === 'observe' ? null : judged.permit.limits.responseBytes
   if (limit !== null && (result.length ?? 0) > limit) {
@@ -65,9 +65,8 @@ function failUpstream(attempt: Attempt, sink: ResponseSink, reason: Refused['rea
   answer(attempt, sink, refused(reason, detail))
 }
 
-function abandon(attempt: Attempt, sink: ResponseSink): void {
-  attempt.outcome = 'client_aborted'
-  attempt.reason = 'client_aborted'
+function abandon(attempt: Attempt, sink: ResponseSink, link: ClientLink): void {
+  attempt.lost(link)
   sink.abort()
 }
 

@@ -2,7 +2,7 @@
 
 import type { Socket } from 'node:net'
 import { type Authority, formatAuthority, parseAuthority, sameHost } from '../core/address.ts'
-import { headerValue, headerValues, type RequestHead } from '../core/http1.ts'
+import { headerValue, headerValues, type RequestHead, soleValue } from '../core/http1.ts'
 import { identify, tokenClients } from '../core/identity.ts'
 import { couldAllow, couldAllowAny } from '../core/policy.ts'
 import type { Reason } from '../core/refusal.ts'
@@ -95,7 +95,7 @@ async function openTunnel(base: Connection, head: RequestHead, sink: ResponseSin
 const badCredentials = (): Refused => refused('proxy_auth', 'the proxy credentials are not those of a client')
 
 function identifyConnect(base: Connection, head: RequestHead, deps: Deps): ClientIdentity | 'invalid' {
-  const credentials = headerValue(head.headers, 'proxy-authorization')
+  const credentials = soleValue(head.headers, 'proxy-authorization')
   const found = identify(deps.judgement().identity, { source: base.source, credentials })
   return found.kind === 'invalid' ? 'invalid' : { name: found.name, by: found.by }
 }

@@ -61,6 +61,7 @@ export class Http1Connection implements ClientLink {
   #busy = false
   #brokenOff = false
   gone = false
+  interrupted = false
 
   /** `socket` carries HTTP, `raw` is the TCP socket under it (the same one without TLS). */
   constructor(socket: Socket, raw: Socket, events: Http1Events, deadlines: Deadlines = DEADLINES) {
@@ -79,6 +80,12 @@ export class Http1Connection implements ClientLink {
   drain(): void {
     this.#draining = true
     if (!this.#busy && this.#pending.length === 0) this.#socket.destroy()
+  }
+
+  /** Ends what is under way, in a way that no client reads as the end of a message. */
+  interrupt(): void {
+    this.interrupted = true
+    this.#breakOff()
   }
 
   async serve(): Promise<void> {
@@ -142,11 +149,13 @@ export class Http1Connection implements ClientLink {
     const { version, keepAlive } = request
     // Asked when the head is written: by then the drain may have begun, and an answer may come before the end of the upload.
     const reusable = (): boolean => keepAlive && !this.#draining && this.#isBodyWhole()
-    return new Http1Sink(this.#socket, { version, reusable }, () => {
-      this.#brokenOff = true
-      if (this.#raw.destroyed) this.#socket.destroy()
-      else this.#raw.resetAndDestroy()
-    })
+    return new Http1Sink(this.#socket, { version, reusable }, () => this.#breakOff())
+  }
+
+  #breakOff(): void {
+    this.#brokenOff = true
+    if (this.#raw.destroyed) this.#socket.destroy()
+    else this.#raw.resetAndDestroy()
   }
 
   #openBody(framing: ReturnType<typeof frameRequest>, sink: Http1Sink): BodyReader | null {

@@ -2,7 +2,7 @@
 
 import { judgeAddress } from '../core/address-class.ts'
 import { BODY_INSPECTION_LIMIT } from '../core/body.ts'
-import { headerValue } from '../core/http1.ts'
+import { soleValue } from '../core/http1.ts'
 import { identify, tokenClients } from '../core/identity.ts'
 import { decide, judgeBody, limitDenied } from '../core/policy.ts'
 import type { Reason } from '../core/refusal.ts'
@@ -73,7 +73,7 @@ function carried(judged: Judged): Judged {
 /** Proxy credentials on a request are the client's word for this request; on CONNECT they were the word for all inside it. */
 function clientOf(connection: Connection, incoming: IncomingRequest, attempt: Attempt): Refused | null {
   if (connection.client !== null) return null
-  const credentials = headerValue(incoming.head.headers, 'proxy-authorization')
+  const credentials = soleValue(incoming.head.headers, 'proxy-authorization')
   const found = identify(attempt.judgement.identity, { source: connection.source, credentials })
   if (found.kind === 'invalid') return refused('proxy_auth', 'the proxy credentials are not those of a client')
   attempt.client = { name: found.name, by: found.by }
@@ -139,8 +139,8 @@ async function inspected(
   const verdict = judgeBody(attempt.judgement.policy, subject, needs, {
     bytes: read.bytes,
     complete: read.complete,
-    contentType: headerValue(headers, 'content-type'),
-    contentEncoding: headerValue(headers, 'content-encoding'),
+    contentType: soleValue(headers, 'content-type'),
+    contentEncoding: soleValue(headers, 'content-encoding'),
   })
   const replay = body === null ? null : { reader: chain(read.bytes, read.rest), length: body.length }
   if (verdict.kind === 'denial') return denied(verdict, replay)

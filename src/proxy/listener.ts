@@ -13,6 +13,8 @@ import { serveGateway, serveTransparent } from './transparent.ts'
 export const MAX_CONNECTIONS = 16_384
 export const MAX_CONNECTIONS_PER_SOURCE = 4_096
 const BACKLOG = 1_024
+/** How long what was let go of may take to write its end; it waits for nothing but the trail. */
+const SETTLE_MS = 2_000
 
 export type ListenerDoor = 'proxy' | 'transparent' | 'gateway'
 
@@ -28,6 +30,7 @@ export class Listeners implements Tracked {
   readonly #servers: Server[] = []
   readonly #sockets = new Set<Socket>()
   readonly #serving = new Map<Socket, Http1Connection>()
+  readonly #running = new Set<Promise<void>>()
   readonly #bySource = new Map<string, number>()
   readonly #emptied: (() => void)[] = []
 
@@ -85,15 +88,11 @@ export class Listeners implements Tracked {
       if (connection === undefined) socket.destroy()
       else connection.drain()
     }
-    if (this.#sockets.size === 0) return
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, graceMs)
-      this.#emptied.push(() => {
-        clearTimeout(timer)
-        resolve()
-      })
-    })
+    if (this.#sockets.size > 0) await within(graceMs, new Promise<void>((resolve) => this.#emptied.push(resolve)))
+    for (const connection of this.#serving.values()) connection.interrupt()
     for (const socket of this.#sockets) socket.destroy()
+    // The end of a request is written a little after its connection has closed.
+    await within(SETTLE_MS, Promise.all(this.#running))
   }
 
   #accept(door: ListenerDoor, socket: Socket): void {
@@ -107,10 +106,13 @@ export class Listeners implements Tracked {
     this.#bySource.set(source, held + 1)
     this.#deps.metrics.connectionOpened(door)
     socket.once('close', () => this.#closed(door, socket, source))
-    SERVE[door](socket, this.#deps, this).catch((error: unknown) => {
-      socket.destroy()
-      this.#onFault(error)
-    })
+    const serving = SERVE[door](socket, this.#deps, this)
+      .catch((error: unknown) => {
+        socket.destroy()
+        this.#onFault(error)
+      })
+      .finally(() => this.#running.delete(serving))
+    this.#running.add(serving)
   }
 
   /** Over a bound: a refused connection is an attempt (CONTRACT §4), so it has its two records and nothing else. */
@@ -132,6 +134,16 @@ export class Listeners implements Tracked {
     this.#deps.metrics.connectionClosed(door)
     if (this.#sockets.size === 0) for (const emptied of this.#emptied.splice(0)) emptied()
   }
+}
+
+/** Resolves when `done` does, or after `ms`. */
+async function within(ms: number, done: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise((resolve) => {
+    timer = setTimeout(resolve, ms)
+  })
+  await Promise.race([done, late])
+  clearTimeout(timer)
 }
 
 /** A connection of which nothing was read. */

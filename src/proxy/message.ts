@@ -35,6 +35,8 @@ export interface ResponseSink {
 /** Whether the client is still there. */
 export interface ClientLink {
   readonly gone: boolean
+  /** It did not leave: the proxy let go of it, at the end of the grace of a shutdown. */
+  readonly interrupted: boolean
   onGone(listener: () => void): void
 }
 

@@ -24,7 +24,10 @@ export async function relay(
   )
   for (;;) {
     const part = await response.body.read()
-    if (link.gone) return broken(attempt, sink, 'client_aborted', 'client_aborted')
+    if (link.gone) {
+      attempt.lost(link)
+      return sink.abort()
+    }
     if (part.kind === 'failed') return broken(attempt, sink, 'upstream_aborted', part.reason)
     if (part.kind === 'end') {
       sink.end(part.trailers)

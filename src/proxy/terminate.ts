@@ -32,8 +32,8 @@ const CAUSE_BY_CODE: ReadonlyMap<string, TlsRejectionCause> = new Map([
   ['EPIPE', 'reset'],
 ])
 
-/** HTTP/1.1 only is offered: a client that insists on anything else gets `no_application_protocol`, never a guess. */
-const ALPN_PROTOCOLS = ['http/1.1']
+/** A client that insists on anything else gets `no_application_protocol`, never a guess. curl --http1.0 asks for the second. */
+const ALPN_PROTOCOLS = ['http/1.1', 'http/1.0']
 
 export function terminate(
   socket: Socket,

@@ -72,7 +72,16 @@ export class Upstream {
     fresh: boolean,
   ): Promise<{ result: Sent; answer: OriginAnswer | null }> {
     const none = { ...NO_TIMINGS, firstByte: null }
-    const acquired = await this.#pool.acquire(permit, fresh)
+    const acquiring = this.#pool.acquire(permit, fresh)
+    const acquired = await Promise.race([acquiring, departure(sending.link)])
+    if (acquired === 'gone') {
+      void acquiring.then((late) => late.kind === 'connection' && late.connection.destroy('the client went away'))
+      const detail = 'the client went away'
+      return {
+        result: { kind: 'failed', reason: 'client_aborted', detail, address: null, timings: none },
+        answer: null,
+      }
+    }
     if (acquired.kind === 'overloaded') {
       const detail = 'too many upstream connections'
       return { result: { kind: 'failed', reason: 'overloaded', detail, address: null, timings: none }, answer: null }
@@ -91,6 +100,10 @@ export class Upstream {
     const facts = { address: connection.address, timings: { ...dial, firstByte: performance.now() - started } }
     return { result: { ...answer, ...facts }, answer }
   }
+}
+
+function departure(link: ClientLink): Promise<'gone'> {
+  return new Promise((resolve) => link.onGone(() => resolve('gone')))
 }
 
 /** Judged is what is sent: method, target and authority are the permit's, never the client's spelling of them. */

@@ -44,7 +44,7 @@ async function fetched(): Promise<{ text: string; left: Left }> {
   let text = ''
   const left = await witness(standard, async () => {
     const wire = new Wire(await openDoor(standard.lab, 'connect', authority))
-    wire.write(`GET /cut HTTP/1.1\r\nHost: ${authority}\r\n\r\n`)
+    wire.write(`GET /cut HTTP/1.1\r\nHost: ${authority}\r\nConnection: close\r\n\r\n`)
     await wire.closed()
     text = wire.text
   })
@@ -57,6 +57,7 @@ const HEADS = {
   'the close': 'HTTP/1.1 200 OK\r\n\r\nhalf',
 } as const
 const LONG = `HTTP/1.1 200 OK\r\n\r\n${'x'.repeat(1_000_000)}`
+const VERY_LONG = `HTTP/1.1 200 OK\r\n\r\n${'x'.repeat(16_000_000)}`
 const LAST_CHUNK = '0\r\n\r\n'
 
 describe.each(['TLSv1.2', 'TLSv1.3'] as const)('under %s', (version) => {
@@ -75,7 +76,11 @@ describe.each(['TLSv1.2', 'TLSv1.3'] as const)('under %s', (version) => {
     expect(text).toContain('half')
     expect(text).toMatch(head === 'length' ? /Content-Length: 9\r\n/ : /Transfer-Encoding: chunked\r\n/)
     expect(text).not.toContain(LAST_CHUNK)
-    expect(left.completed[0]).toMatchObject({ outcome: 'upstream_aborted', reason: 'upstream_unreachable', status: 200 })
+    expect(left.completed[0]).toMatchObject({
+      outcome: 'upstream_aborted',
+      reason: 'upstream_unreachable',
+      status: 200,
+    })
   })
 
   it('[H24] a cut behind more than any buffer holds', async () => {
@@ -113,18 +118,28 @@ describe.skipIf(!available('curl', ['--version']))('what curl makes of it', () =
     })
   })
 
+  it('[H24] --http1.0, slow, while megabytes are on their way to it: still an error', async () => {
+    originAnswers(VERY_LONG, 'cut', 'TLSv1.3')
+    await witness(standard, async () => {
+      expect(await curl('--http1.0', '--limit-rate', '30M')).toBe(CURL['receive error'])
+    })
+  })
+
   it.each(['--http1.0', '--http1.1'])('but %s, closed by the origin: no error', async (client) => {
     originAnswers(HEADS['the close'], 'closed', 'TLSv1.3')
     await witness(standard, async () => expect(await curl(client)).toBe(0))
   })
 
   /** Resolves to its exit code. */
-  async function curl(client: string): Promise<number> {
+  async function curl(...client: string[]): Promise<number> {
     const { lab } = standard
     const trust = ['--cacert', join(lab.folder, 'certs/ca.pem')]
     const proxy = ['--proxy', `http://127.0.0.1:${lab.proxyPort}`]
     const url = `https://${NAME}:${canary.port}/cut`
-    return run('curl', ['--silent', '--max-time', '5', client, ...trust, ...proxy, url], { env: bareEnvironment() }).then(
+    return run('curl', ['--silent', '--max-time', '5', ...client, ...trust, ...proxy, url], {
+      env: bareEnvironment(),
+      maxBuffer: 2 * VERY_LONG.length,
+    }).then(
       () => 0,
       (error: { code: number }) => error.code,
     )

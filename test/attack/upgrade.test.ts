@@ -14,7 +14,8 @@ beforeAll(async () => {
 })
 afterAll(() => standard.close())
 
-const WEBSOCKET = 'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n'
+const WEBSOCKET =
+  'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n'
 
 it.each(DOORS)('[G07] a WebSocket where no rule names it, through %s', async (door) => {
   const answer = await ask(standard.lab, door, standard.authority, { target: '/plain/x', headers: WEBSOCKET })

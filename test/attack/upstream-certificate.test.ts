@@ -72,7 +72,11 @@ const UNPROVEN: [string, () => Shown, RegExp][] = [
   ['[H02] for clients only', () => issue({ names, issuer: root, purpose: 'clientAuth' }), /INVALID_PURPOSE/],
   ['[H02] outside of what its issuer may sign', () => issue({ names, issuer: constrained() }), /permitted subtree/],
   ['[H02] signed with SHA-1', () => issue({ names, issuer: root, hash: 'sha1' }), /digest algorithm too weak/],
-  ['[H02] below an intermediate signed with SHA-1', () => issue({ names, issuer: weak() }), /digest algorithm too weak/],
+  [
+    '[H02] below an intermediate signed with SHA-1',
+    () => issue({ names, issuer: weak() }),
+    /digest algorithm too weak/,
+  ],
   [
     '[H02] with an RSA key of 1024 bits',
     () => issue({ names, issuer: root, rsaBits: 1024 }),

@@ -5,6 +5,7 @@ import {
   HEAD_LIMITS,
   headerValue,
   headerValues,
+  soleValue,
   parseRequestHead,
   parseStatusHead,
   serializeHead,
@@ -240,6 +241,17 @@ describe('serializeHead', () => {
   })
   it('throws on half a field', () => {
     expect(() => serializeHead('GET / HTTP/1.1', ['A'])).toThrow(/half a field/)
+  })
+})
+
+describe('soleValue', () => {
+  it.each<[string, string[], string | null]>([
+    ['absent', ['B', '1'], null],
+    ['there once', ['B', '1', 'a', '2'], '2'],
+    ['there twice', ['A', '1', 'a', '2'], ''],
+    ['there twice with one value', ['A', '1', 'A', '1'], ''],
+  ])('of a field that is %s', (_name, headers, expected) => {
+    expect(soleValue(headers, 'a')).toBe(expected)
   })
 })
 

@@ -99,6 +99,8 @@ describe('one name', () => {
 
   it('keeps an ambiguous path as it was spelled, and none where the target has none', () => {
     expect(read(TLS, '/a/../b?x', ['Host', 'api.allowed.test']).facts).toMatchObject({ path: '/a/../b', query: null })
+    expect(read(PROXY, 'http://api.allowed.test/a//b?x', ['Host', 'api.allowed.test']).facts.path).toBe('/a//b')
+    expect(read(PROXY, 'gopher://api.allowed.test', ['Host', 'api.allowed.test']).facts.path).toBeNull()
     expect(read(PROXY, 'gopher:x', ['Host', 'api.allowed.test']).facts.path).toBeNull()
     expect(read({ ...PLAIN, port: 81 }, '/', ['Host', '@']).facts).toMatchObject({ host: null, port: 81 })
   })

@@ -85,7 +85,9 @@ export function connectionCases(way: Way, bed: () => Bed): void {
     wire.socket.destroy()
     const ends = await lab.waitFor('request.completed', before + PIPELINED)
     expect(ends.slice(before).every(({ outcome }) => outcome === 'completed')).toBe(true)
-    const paths = lab.recordsOf('request.decided').flatMap(({ path }) => (String(path).startsWith('/many/') ? [path] : []))
+    const paths = lab
+      .recordsOf('request.decided')
+      .flatMap(({ path }) => (String(path).startsWith('/many/') ? [path] : []))
     expect(paths).toEqual(Array.from({ length: PIPELINED }, (_, index) => `/many/${index}`))
   })
 

@@ -32,7 +32,9 @@ export function limitCases(_way: Way, bed: () => Bed): void {
     it('is not answered when the request is denied: 403, and the body is not asked for', async () => {
       const { open, request, attempt } = bed()
       const wire = await open(DENIED)
-      wire.write(request('/continue-denied', { host: DENIED, method: 'POST', fields: `${EXPECT}Content-Length: 4\r\n` }))
+      wire.write(
+        request('/continue-denied', { host: DENIED, method: 'POST', fields: `${EXPECT}Content-Length: 4\r\n` }),
+      )
       const answer = await wire.message()
       expect([answer.status, refusalOf(answer).reason]).toEqual([403, 'no_matching_rule'])
       expect(await wire.closed()).toBe('end')
@@ -42,7 +44,9 @@ export function limitCases(_way: Way, bed: () => Bed): void {
     it('is not answered when a limit refuses the request', async () => {
       const { open, request } = bed()
       const wire = await open(CAPPED)
-      wire.write(request('/continue-large', { host: CAPPED, method: 'PUT', fields: `${EXPECT}Content-Length: 5000\r\n` }))
+      wire.write(
+        request('/continue-large', { host: CAPPED, method: 'PUT', fields: `${EXPECT}Content-Length: 5000\r\n` }),
+      )
       expect((await wire.message()).status).toBe(413)
       wire.socket.destroy()
     })
@@ -86,15 +90,22 @@ export function limitCases(_way: Way, bed: () => Bed): void {
     for (let index = 0; index < RATE; index++) expect((await ask('/rated', { host: RATED })).status).toBe(200)
     const answer = await ask('/rated/over', { host: RATED })
     expect([answer.status, refusalOf(answer).reason, refusalOf(answer).rule]).toEqual([429, 'rate_limited', 'rated'])
-    const [retryAfter, limit, remaining, reset] = ['retry-after', 'x-ratelimit-limit', 'x-ratelimit-remaining', 'x-ratelimit-reset'].map(
-      (name) => Number(valuesOf(answer, name)[0]),
-    )
+    const [retryAfter, limit, remaining, reset] = [
+      'retry-after',
+      'x-ratelimit-limit',
+      'x-ratelimit-remaining',
+      'x-ratelimit-reset',
+    ].map((name) => Number(valuesOf(answer, name)[0]))
     expect([limit, remaining]).toEqual([RATE, 0])
     expect(retryAfter).toBeGreaterThan(1_700)
     expect(retryAfter).toBeLessThanOrEqual(1_800)
     expect(reset).toBeGreaterThanOrEqual(retryAfter ?? 0)
     expect(origin.askedFor('/rated/over')).toEqual([])
-    expect((await attempt('/rated/over')).decided).toMatchObject({ decision: 'deny', reason: 'rate_limited', rule: 'rated' })
+    expect((await attempt('/rated/over')).decided).toMatchObject({
+      decision: 'deny',
+      reason: 'rate_limited',
+      rule: 'rated',
+    })
   })
 
   describe('request_bytes', () => {
@@ -111,9 +122,16 @@ export function limitCases(_way: Way, bed: () => Bed): void {
       const { ask, origin, attempt } = bed()
       const body = `${exact}x`
       const answer = await ask('/capped/declared', { host: CAPPED, method: 'POST', fields: sized(body), body })
-      expect([answer.status, refusalOf(answer).reason, refusalOf(answer).rule]).toEqual([413, 'request_too_large', 'capped'])
+      expect([answer.status, refusalOf(answer).reason, refusalOf(answer).rule]).toEqual([
+        413,
+        'request_too_large',
+        'capped',
+      ])
       expect(origin.askedFor('/capped/declared')).toEqual([])
-      expect((await attempt('/capped/declared')).decided).toMatchObject({ decision: 'deny', reason: 'request_too_large' })
+      expect((await attempt('/capped/declared')).decided).toMatchObject({
+        decision: 'deny',
+        reason: 'request_too_large',
+      })
     })
 
     it('chunks over the limit are 413, and the origin never gets a complete request', async () => {
@@ -155,7 +173,10 @@ export function limitCases(_way: Way, bed: () => Bed): void {
       origin.on('/capped/answer', (wire) => wire.write(ok('x'.repeat(CAP_BYTES + 1))))
       const answer = await ask('/capped/answer', { host: CAPPED })
       expect([answer.status, refusalOf(answer).reason]).toEqual([502, 'response_too_large'])
-      expect((await attempt('/capped/answer')).completed).toMatchObject({ outcome: 'refused', reason: 'response_too_large' })
+      expect((await attempt('/capped/answer')).completed).toMatchObject({
+        outcome: 'refused',
+        reason: 'response_too_large',
+      })
     })
 
     it('chunks over the limit are cut off and never look complete', async () => {
@@ -167,7 +188,10 @@ export function limitCases(_way: Way, bed: () => Bed): void {
       wire.write(request('/capped/stream', { host: CAPPED }))
       expect(await wire.closed()).toBe('broken')
       expect(wire.text).not.toContain('\r\n0\r\n')
-      expect((await attempt('/capped/stream')).completed).toMatchObject({ outcome: 'refused', reason: 'response_too_large' })
+      expect((await attempt('/capped/stream')).completed).toMatchObject({
+        outcome: 'refused',
+        reason: 'response_too_large',
+      })
     })
   })
 
@@ -197,11 +221,17 @@ export function limitCases(_way: Way, bed: () => Bed): void {
 
     it.each<[string, string, string]>([
       ['JSON that fails them', json('{"Bcc":"x"}'), '{"Bcc":"x"}'],
-      ['JSON that fails them, in chunks', 'Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n', chunked('{"Bcc":1}')],
+      [
+        'JSON that fails them, in chunks',
+        'Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n',
+        chunked('{"Bcc":1}'),
+      ],
       ['what is no JSON', json('{"a":'), '{"a":'],
       ['a member that is there twice', json('{"a":1,"a":2}'), '{"a":1,"a":2}'],
       ['another type', `Content-Type: text/plain\r\n${sized('{}')}`, '{}'],
       ['no type', sized('{}'), '{}'],
+      ['two types', `Content-Type: text/plain\r\n${json('{}')}`, '{}'],
+      ['two codings', `Content-Encoding: identity\r\nContent-Encoding: gzip\r\n${json('{}')}`, '{}'],
       ['a coding', `Content-Encoding: gzip\r\n${json(zipped)}`, zipped],
       ['more than is inspected', json(large), large],
       ['no body', 'Content-Type: application/json\r\n', ''],

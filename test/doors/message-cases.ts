@@ -65,7 +65,10 @@ export function messageCases(way: Way, bed: () => Bed): void {
     wire.write(request(path, { method }))
     const first = await wire.message(method === 'HEAD')
     const kept = head.split('\r\n').filter((line) => !line.startsWith('Transfer-Encoding'))
-    expect([first.startLine, ...first.fields.map((field) => field.join(': '))]).toEqual([`HTTP/1.1 ${kept[0]}`, ...kept.slice(1)])
+    expect([first.startLine, ...first.fields.map((field) => field.join(': '))]).toEqual([
+      `HTTP/1.1 ${kept[0]}`,
+      ...kept.slice(1),
+    ])
     wire.write(request('/after'))
     expect((await wire.message()).body).toBe('ok')
     wire.socket.destroy()

@@ -18,22 +18,33 @@ beforeAll(async () => {
 })
 afterAll(() => standard.close())
 
-it.each(['connect', 'transparent'] as const)('the client sees the origin\'s own certificate (%s)', async (door) => {
+it.each(['connect', 'transparent'] as const)("the client sees the origin's own certificate (%s)", async (door) => {
   const { lab, origin, root } = standard
   lab.redirectTo({ address: '203.0.113.9', port: origin.port })
   const authority = `${PINNED}:${origin.port}`
-  const open = door === 'connect' ? httpsVia(lab, authority, { ca: root.pem }) : httpsRedirected(lab, PINNED, { ca: root.pem })
+  const open =
+    door === 'connect' ? httpsVia(lab, authority, { ca: root.pem }) : httpsRedirected(lab, PINNED, { ca: root.pem })
   const socket = await open
   expect((socket as TLSSocket).getPeerX509Certificate()?.checkIssued).toBeDefined()
   const before = lab.recordsOf('tunnel.opened').length
   expect(before).toBeGreaterThan(0)
-  const answer = await exchangeOn(socket, `GET /any/../path HTTP/1.1\r\nHost: ${authority}\r\nConnection: close\r\n\r\n`)
+  const answer = await exchangeOn(
+    socket,
+    `GET /any/../path HTTP/1.1\r\nHost: ${authority}\r\nConnection: close\r\n\r\n`,
+  )
   expect(answer.status).toBe(200)
   socket.destroy()
   const closed = (await lab.waitFor('tunnel.closed', before)).at(-1)
   expect(closed?.['bytes_received']).toBeGreaterThan(0)
   const decided = lab.recordsOf('request.decided').at(-1)
-  expect(decided).toMatchObject({ decision: 'allow', rule: 'pinned', protocol: 'tls', method: null, path: null, host: PINNED })
+  expect(decided).toMatchObject({
+    decision: 'allow',
+    rule: 'pinned',
+    protocol: 'tls',
+    method: null,
+    path: null,
+    host: PINNED,
+  })
   const completed = (await lab.waitFor('request.completed', before)).at(-1)
   expect(completed).toMatchObject({ request_id: decided?.request_id, upstream_address: `127.0.0.1:${origin.port}` })
 })

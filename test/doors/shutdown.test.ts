@@ -26,7 +26,11 @@ describe.each(WAYS)('$door', (way) => {
   const trail = (): AuditRecord[] => {
     const { records } = verifyFile(bed.lab.trailFile)
     expect(records.at(-1)?.['event']).toBe('proxy.stopped')
-    const idsOf = (event: string): unknown[] => records.filter((r) => r['event'] === event).map((r) => r['request_id']).sort()
+    const idsOf = (event: string): unknown[] =>
+      records
+        .filter((r) => r['event'] === event)
+        .map((r) => r['request_id'])
+        .sort()
     expect(idsOf('request.completed')).toEqual(idsOf('request.decided'))
     return records as AuditRecord[]
   }
@@ -50,7 +54,10 @@ describe.each(WAYS)('$door', (way) => {
     expect(answer.fields).toContainEqual(['Connection', 'close'])
     expect(await wire.closed()).toBe('end')
     await stopped
-    expect(trail().find(({ event }) => event === 'request.completed')).toMatchObject({ outcome: 'completed', status: 200 })
+    expect(trail().find(({ event }) => event === 'request.completed')).toMatchObject({
+      outcome: 'completed',
+      status: 200,
+    })
   })
 
   it('a stream in flight runs to its end', async () => {
@@ -70,7 +77,10 @@ describe.each(WAYS)('$door', (way) => {
     expect(await wire.takeUntil('0\r\n\r\n')).toBe('3\r\ntwo\r\n0\r\n\r\n')
     expect(await wire.closed()).toBe('end')
     await stopped
-    expect(trail().find(({ event }) => event === 'request.completed')).toMatchObject({ outcome: 'completed', bytes_received: 6 })
+    expect(trail().find(({ event }) => event === 'request.completed')).toMatchObject({
+      outcome: 'completed',
+      bytes_received: 6,
+    })
   })
 
   it('a request whose head is not whole yet is 503', async () => {
@@ -91,7 +101,11 @@ describe.each(WAYS)('$door', (way) => {
     expect([answer.status, refusalOf(answer).reason]).toEqual([503, 'shutting_down'])
     expect(await wire.closed()).toBe('end')
     await stopped
-    expect(trail().filter(({ event }) => event === 'request.decided').at(-1)).toMatchObject({ reason: 'shutting_down', path: '/half/2' })
+    expect(
+      trail()
+        .filter(({ event }) => event === 'request.decided')
+        .at(-1),
+    ).toMatchObject({ reason: 'shutting_down', path: '/half/2' })
   })
 
   it('connections that nothing is under way on are closed at once, new ones refused', async () => {

@@ -1,18 +1,16 @@
 // Bodies that take their time, are large, break off, or are no longer wanted.
 
-import { setImmediate as turn } from 'node:timers/promises'
 import { expect, it } from 'vitest'
 import { ok } from '../support/scripted-origin.ts'
 import type { Wire } from '../support/wire.ts'
 import { type Bed, refusalOf, type Way } from './support/bed.ts'
+import { pour, settled } from './support/flow.ts'
 import { gate } from './support/gate.ts'
 
 const MIB = 1_024 * 1_024
 const LARGE = 64 * MIB
 /** What two pairs of loopback socket buffers can hold between them; the proxy's own part of it is some 100 KiB. */
 const IN_FLIGHT_ALLOWED = 40 * MIB
-/** Turns of the event loop without progress after which a writer counts as stopped. */
-const QUIET_TURNS = 300
 /** Delivery of one small event, through both sides of the proxy. */
 const EVENT_MS = 50
 const CANCEL_MS = 100
@@ -22,31 +20,6 @@ const TIMED = { retry: 3 }
 const CHUNKED = 'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n'
 
 const chunk = (data: string): string => `${data.length.toString(16)}\r\n${data}\r\n`
-
-/** Writes blocks while the socket takes them; resolves to the bytes written when `total` is, or the socket has closed. */
-async function pour(wire: Wire, total: number, written: (bytes: number) => void): Promise<void> {
-  const block = Buffer.alloc(64 * 1_024, 'x')
-  for (let sent = 0; sent < total && !wire.socket.destroyed; ) {
-    const more = wire.write(block)
-    sent += block.length
-    written(sent)
-    if (more) continue
-    const { opened, open } = gate()
-    wire.socket.once('drain', open).once('close', open)
-    await opened
-    wire.socket.off('drain', open).off('close', open)
-  }
-}
-
-/** Resolves to the count once it has not changed for a while. */
-async function settled(count: () => number): Promise<number> {
-  for (let last = -1, quiet = 0; ; ) {
-    await turn()
-    quiet = count() === last ? quiet + 1 : 0
-    last = count()
-    if (quiet >= QUIET_TURNS && last > 0) return last
-  }
-}
 
 export function streamCases(way: Way, bed: () => Bed): void {
   it('[P1] the head of an event stream arrives at once, and each event within 50 ms', TIMED, async () => {
@@ -156,9 +129,21 @@ export function streamCases(way: Way, bed: () => Bed): void {
     ['[P6] a close in a chunked answer', CHUNKED + chunk('part'), (wire) => void wire.socket.end()],
     ['[P6] a close in the middle of a chunk', `${CHUNKED}a\r\npart`, (wire) => void wire.socket.end()],
     ['[P6] a broken chunk', `${CHUNKED}${chunk('part')}zz\r\n`, () => undefined],
-    ['[P7] a reset in an answer of known length', 'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\npart', (wire) => reset(wire)],
-    ['[P7] a close in an answer of known length', 'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\npart', (wire) => void wire.socket.end()],
-    ['[P7] a reset in an answer that ends with the connection', 'HTTP/1.1 200 OK\r\nX-A: 1\r\n\r\npart', (wire) => reset(wire)],
+    [
+      '[P7] a reset in an answer of known length',
+      'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\npart',
+      (wire) => reset(wire),
+    ],
+    [
+      '[P7] a close in an answer of known length',
+      'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\npart',
+      (wire) => void wire.socket.end(),
+    ],
+    [
+      '[P7] a reset in an answer that ends with the connection',
+      'HTTP/1.1 200 OK\r\nX-A: 1\r\n\r\npart',
+      (wire) => reset(wire),
+    ],
   ])('%s never looks complete', async (name, bytes, breakOff) => {
     const { origin, open, request, attempt, ask } = bed()
     const path = `/broken/${name.replaceAll(/[^a-z0-9]+/gi, '-')}`
@@ -198,23 +183,30 @@ export function streamCases(way: Way, bed: () => Bed): void {
   it.each<[string, (wire: Wire) => void]>([
     ['closes', (wire) => void wire.socket.destroy()],
     ['resets', (wire) => reset(wire)],
-  ])('[P8] a client that %s in the middle of an answer ends the upstream request within 100 ms', TIMED, async (how, leave) => {
-    const { origin, open, request } = bed()
-    const path = `/abandoned/${how}/${Math.random()}`
-    const gone = gate<number>()
-    origin.on(path, async (wire) => {
-      wire.write(CHUNKED + chunk('event'))
-      await wire.closed()
-      gone.open(performance.now())
-    })
-    const wire = await open()
-    wire.write(request(path))
-    await wire.takeUntil('event')
-    const since = performance.now()
-    leave(wire)
-    expect((await gone.opened) - since).toBeLessThan(CANCEL_MS)
-    expect((await bed().attempt(path)).completed).toMatchObject({ outcome: 'client_aborted', reason: 'client_aborted' })
-  })
+  ])(
+    '[P8] a client that %s in the middle of an answer ends the upstream request within 100 ms',
+    TIMED,
+    async (how, leave) => {
+      const { origin, open, request } = bed()
+      const path = `/abandoned/${how}/${Math.random()}`
+      const gone = gate<number>()
+      origin.on(path, async (wire) => {
+        wire.write(CHUNKED + chunk('event'))
+        await wire.closed()
+        gone.open(performance.now())
+      })
+      const wire = await open()
+      wire.write(request(path))
+      await wire.takeUntil('event')
+      const since = performance.now()
+      leave(wire)
+      expect((await gone.opened) - since).toBeLessThan(CANCEL_MS)
+      expect((await bed().attempt(path)).completed).toMatchObject({
+        outcome: 'client_aborted',
+        reason: 'client_aborted',
+      })
+    },
+  )
 
   it.each<[string, string, (wire: Wire) => void]>([
     ['GET that it closes', '', (wire) => void wire.socket.destroy()],
@@ -282,11 +274,11 @@ export function streamCases(way: Way, bed: () => Bed): void {
     })
     const wire = await open()
     wire.write(request('/early', { method: 'PUT', fields: `Content-Length: ${2 * MIB}\r\n` }))
-    await pour(wire, 1 * MIB, () => undefined)
+    await pour(wire, 1 * MIB)
     const answer = await wire.message()
     expect([answer.status, answer.body]).toEqual([413, 'too large'])
     expect(answer.fields).toContainEqual(['Connection', 'close'])
-    await pour(wire, 1 * MIB, () => undefined)
+    await pour(wire, 1 * MIB)
     expect(await wire.closed()).toBe('end')
     expect((await attempt('/early')).completed).toMatchObject({ outcome: 'completed', status: 413 })
   })
@@ -295,11 +287,11 @@ export function streamCases(way: Way, bed: () => Bed): void {
     const { open, request } = bed()
     const wire = await open()
     wire.write(request('/a//b', { method: 'PUT', fields: `Content-Length: ${4 * MIB}\r\n` }))
-    await pour(wire, 2 * MIB, () => undefined)
+    await pour(wire, 2 * MIB)
     const answer = await wire.message()
     expect([answer.status, refusalOf(answer).reason]).toEqual([400, 'path_not_canonical'])
     expect(answer.fields).toContainEqual(['Connection', 'close'])
-    await pour(wire, 2 * MIB, () => undefined)
+    await pour(wire, 2 * MIB)
     expect(await wire.closed()).toBe('end')
   })
 }

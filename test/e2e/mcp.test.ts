@@ -128,8 +128,8 @@ describe.skipIf(!machinePossible).each<Family>(['v4', 'v6'])(
         const { failed, text } = await server.call(tool, parameters)
         await server.close()
         expect(failed).toBe(true)
-        // Of a 403 this server shows the model only `message` of the body, or these words of its own.
-        expect(text).toMatch(/Permission Denied|Insufficient permissions/)
+        // Of a 403 this server shows the model nothing but the body's `message`.
+        expect(text).toContain(`mcp-egress: ${reason}: `)
         const { decided, completed } = await attempt(path, before)
         expect(decided).toMatchObject({ decision: 'deny', enforced: true, reason, rule, client: { name: 'workload' } })
         expect(completed).toMatchObject({

@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type RunningProxy, startProxy, systemGround } from '../../src/cli/runtime.ts'
-import { loadConfig } from '../../src/config/load.ts'
+import { type Config, loadConfig } from '../../src/config/load.ts'
 import type { DecisionLine } from '../../src/proxy/decision-line.ts'
 import { DEADLINES, type Deadlines } from '../../src/proxy/http1-connection.ts'
 import { PEEK_DEADLINES, type PeekDeadlines } from '../../src/proxy/peek.ts'
@@ -53,6 +53,10 @@ export interface Lab {
   waitFor(event: string, count: number): Promise<AuditRecord[]>
   /** What the transparent door takes for the original destination from now on. */
   redirectTo(original: { address: string; port: number } | null): void
+  /** What the fake internet answers for the name from now on. */
+  resolveTo(name: string, addresses: readonly string[]): void
+  /** Puts a changed configuration in force: what is given replaces what the lab was started with. */
+  reload(changes: Partial<LabOptions>): void
   close(): Promise<void>
 }
 
@@ -60,27 +64,17 @@ export async function startLab(options: LabOptions): Promise<Lab> {
   const root = options.root ?? createTestRoot()
   const folder = mkdtempSync(join(tmpdir(), 'mcp-egress-lab-'))
   const file = join(folder, 'mcp-egress.yaml')
-  const allow = options.upstreamAllow ?? ['127.0.0.0/8', '::1/128']
-  writeFileSync(
-    file,
-    `version: 1
-mode: ${options.mode ?? 'enforce'}
-listen: { proxy: "127.0.0.1:0", transparent: "127.0.0.1:0", gateway: "127.0.0.1:0", admin: "127.0.0.1:0" }
-ca: { directory: certs }
-${options.clients === undefined ? '' : `clients:\n${options.clients}\n`}
-${options.rules === '' ? '' : `rules:\n${options.rules}\n`}
-upstream: { trust: [${[root.file, ...(options.trust ?? [])].join(', ')}]${allow.length === 0 ? '' : `, allow: [${allow.map((cidr) => `"${cidr}"`).join(', ')}]`} }
-audit: { path: logs/audit.jsonl }
-${options.extra ?? ''}
-`,
-  )
-  const loaded = loadConfig(file, options.env ?? {})
-  if (!loaded.ok) throw new Error(JSON.stringify(loaded.problems, null, 2))
+  writeFileSync(file, yamlOf(options, root))
+  const load = (): Config => {
+    const loaded = loadConfig(file, options.env ?? {})
+    if (!loaded.ok) throw new Error(JSON.stringify(loaded.problems, null, 2))
+    return loaded.config
+  }
   const resolved: string[] = []
   const decisions: DecisionLine[] = []
   const names = new Map(Object.entries(options.names ?? {}))
   let original = options.original ?? null
-  const proxy = await startProxy(loaded.config, {
+  const proxy = await startProxy(load(), {
     ...systemGround(),
     resolver: {
       resolve: async (name) => {
@@ -100,10 +94,11 @@ ${options.extra ?? ''}
     return found.port
   }
   const trailFile = join(folder, 'logs/audit.jsonl')
+  // What follows the last newline is still being written.
   const records = (): AuditRecord[] =>
     readFileSync(trailFile, 'utf8')
       .split('\n')
-      .filter((line) => line !== '')
+      .slice(0, -1)
       .map((line) => JSON.parse(line) as AuditRecord)
   const recordsOf = (event: string): AuditRecord[] => records().filter((record) => record.event === event)
   return {
@@ -132,10 +127,30 @@ ${options.extra ?? ''}
     redirectTo: (next) => {
       original = next
     },
+    resolveTo: (name, addresses) => void names.set(name, addresses),
+    reload: (changes) => {
+      writeFileSync(file, yamlOf({ ...options, ...changes }, root))
+      proxy.reload(load())
+    },
     close: async () => {
       await proxy.stop()
       rmSync(folder, { recursive: true, force: true })
       if (options.root === undefined) root.close()
     },
   }
+}
+
+function yamlOf(options: LabOptions, root: TestRoot): string {
+  const trust = [root.file, ...(options.trust ?? [])].join(', ')
+  const allow = (options.upstreamAllow ?? ['127.0.0.0/8', '::1/128']).map((cidr) => `"${cidr}"`).join(', ')
+  return `version: 1
+mode: ${options.mode ?? 'enforce'}
+listen: { proxy: "127.0.0.1:0", transparent: "127.0.0.1:0", gateway: "127.0.0.1:0", admin: "127.0.0.1:0" }
+ca: { directory: certs }
+${options.clients === undefined ? '' : `clients:\n${options.clients}\n`}
+${options.rules === '' ? '' : `rules:\n${options.rules}\n`}
+upstream: { trust: [${trust}]${allow === '' ? '' : `, allow: [${allow}]`} }
+audit: { path: logs/audit.jsonl }
+${options.extra ?? ''}
+`
 }

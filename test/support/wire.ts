@@ -3,6 +3,8 @@
 import type { Socket } from 'node:net'
 
 const DEADLINE_MS = 6_000
+/** The real ones, also in a test that moves the clock of the proxy. */
+const { setTimeout: later, clearTimeout: never } = globalThis
 
 /** `end`: the peer closed in order. `broken`: a reset, or TLS that was cut. */
 export type Ending = 'end' | 'broken'
@@ -135,9 +137,9 @@ export class Wire {
   #wait(what: string, met: () => boolean, ending: boolean): Promise<void> {
     return new Promise((resolve, reject) => {
       const state = (): string => `${this.#ending ?? 'still open'}, got ${JSON.stringify(this.#text.slice(0, 400))}`
-      const timer = setTimeout(() => finish(new Error(`no ${what} in time: ${state()}`)), DEADLINE_MS)
+      const timer = later(() => finish(new Error(`no ${what} in time: ${state()}`)), DEADLINE_MS)
       const finish = (error: Error | null): void => {
-        clearTimeout(timer)
+        never(timer)
         this.#watchers.delete(look)
         if (error === null) resolve()
         else reject(error)

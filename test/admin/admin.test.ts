@@ -1,0 +1,103 @@
+import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { request } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { AdminServer } from '../../src/admin/admin.ts'
+
+let folder: string
+let missing: string[]
+let server: AdminServer
+let port: number
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'mcp-egress-admin-'))
+  missing = []
+  server = new AdminServer({
+    version: '1.2.3',
+    uptimeSeconds: () => 61.7,
+    missing: () => missing,
+    metrics: async () => 'up 1\n',
+    metricsContentType: 'text/plain; version=0.0.4',
+    token: 'a-long-admin-token',
+  })
+  const address = await server.listen({ kind: 'tcp', host: '127.0.0.1', port: 0 })
+  port = address.kind === 'tcp' ? address.port : 0
+})
+afterEach(() => {
+  server.close()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+interface Reply {
+  readonly status: number
+  readonly body: string
+}
+
+function ask(
+  path: string,
+  options: { headers?: Record<string, string>; method?: string; socketPath?: string } = {},
+): Promise<Reply> {
+  return new Promise((resolve, reject) => {
+    const { socketPath, ...rest } = options
+    const where = socketPath === undefined ? { host: '127.0.0.1', port } : { socketPath }
+    const asked = request({ ...where, path, ...rest }, (response) => {
+      let body = ''
+      response.on('data', (chunk: Buffer) => {
+        body += chunk.toString()
+      })
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, body }))
+    })
+    asked.on('error', reject)
+    asked.end()
+  })
+}
+
+describe('the admin listener', () => {
+  it('answers /health as the contract has it', async () => {
+    const { status, body } = await ask('/health')
+    expect([status, JSON.parse(body)]).toEqual([
+      200,
+      { status: 'healthy', service: 'mcp-egress', version: '1.2.3', uptime_seconds: 61 },
+    ])
+  })
+
+  it('answers /ready with what is missing', async () => {
+    expect((await ask('/ready')).status).toBe(200)
+    missing = ['audit trail']
+    const { status, body } = await ask('/ready')
+    expect([status, JSON.parse(body)]).toEqual([503, { ready: false, missing: ['audit trail'] }])
+  })
+
+  it.each([
+    ['no token', {}, 401],
+    ['a wrong token', { Authorization: 'Bearer wrong' }, 401],
+    ['another scheme', { Authorization: 'Basic a-long-admin-token' }, 401],
+    ['the token', { Authorization: 'Bearer a-long-admin-token' }, 200],
+  ])('answers /metrics with %s', async (_name, headers, status) => {
+    expect((await ask('/metrics', { headers })).status).toBe(status)
+  })
+
+  it.each(['evil.test', 'evil.test:9901', 'localhost.evil.test'])(
+    '[E15] does not answer to the name %s',
+    async (host) => {
+      expect((await ask('/health', { headers: { Host: host } })).status).toBe(421)
+    },
+  )
+
+  it.each(['localhost', 'LOCALHOST:9901', '127.0.0.1', '[::1]:9901'])('answers to the name %s', async (host) => {
+    expect((await ask('/health', { headers: { Host: host } })).status).toBe(200)
+  })
+
+  it('takes nothing but GET, and knows nothing else', async () => {
+    expect((await ask('/health', { method: 'POST' })).status).toBe(405)
+    expect((await ask('/other', { headers: { Authorization: 'Bearer a-long-admin-token' } })).status).toBe(404)
+  })
+
+  it('needs no token on a Unix socket of its owner', async () => {
+    const path = join(folder, 'admin.sock')
+    await server.listen({ kind: 'unix', path })
+    expect(statSync(path).mode & 0o777).toBe(0o600)
+    expect(await ask('/metrics', { socketPath: path })).toEqual({ status: 200, body: 'up 1\n' })
+  })
+})

@@ -1,0 +1,138 @@
+// Clients that do not take our certificate: the connection ends, the cause is on record, and nothing was decided or sent.
+
+import { createServer, type AddressInfo, type Socket } from 'node:net'
+import { createSecureContext, connect as connectTls } from 'node:tls'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { terminate, type Terminated } from '../../src/proxy/terminate.ts'
+import { connectVia, exchangeOn, opened, tcp } from '../support/clients.ts'
+import { clientHello } from '../support/client-hello.ts'
+import { ALLOWED, DOORS, type DoorName, type Standard, startStandard } from '../support/standard.ts'
+import { seenBy, witness } from '../support/witness.ts'
+
+let standard: Standard
+beforeAll(async () => {
+  standard = await startStandard()
+})
+afterAll(() => standard.close())
+beforeEach(() => {
+  standard.origin.seen.length = 0
+})
+
+async function rawDoor(door: DoorName): Promise<Socket> {
+  const { lab, authority } = standard
+  return door === 'connect' ? (await connectVia(lab, authority)).socket : tcp(lab.transparentPort)
+}
+
+const REJECTED = { decided: 0, rejected: 1 } as const
+
+describe.each(DOORS)('through the %s door', (door) => {
+  it.each(['TLSv1.2', 'TLSv1.3'] as const)('[H07] a client that trusts other roots, %s', async (maxVersion) => {
+    const left = await witness(
+      standard,
+      async () => {
+        const options = { socket: await rawDoor(door), servername: ALLOWED, ca: standard.root.pem, maxVersion }
+        await expect(opened(connectTls(options), 'secureConnect')).rejects.toThrow(/unable to verify|self-signed/)
+      },
+      REJECTED,
+    )
+    expect(left.rejected[0]).toMatchObject({ door, sni: ALLOWED, host: ALLOWED, cause: expect.any(String) })
+    expect(['certificate_rejected', 'closed', 'reset', 'closed_without_request']).toContain(left.rejected[0]?.['cause'])
+    expect(seenBy(standard)).toEqual([])
+  })
+
+  it('[H07] a client that looks at the certificate after the handshake, and leaves without a word', async () => {
+    const left = await witness(
+      standard,
+      async () => {
+        const options = { socket: await rawDoor(door), servername: ALLOWED, ca: standard.lab.ca }
+        const tls = await opened(connectTls(options), 'secureConnect')
+        tls.end()
+      },
+      REJECTED,
+    )
+    expect(left.rejected[0]).toMatchObject({ cause: 'closed_without_request', sni: ALLOWED })
+    expect(seenBy(standard)).toEqual([])
+  })
+
+  it.each([
+    ['unknown_ca', 48, 'certificate_rejected'],
+    ['bad_certificate', 42, 'certificate_rejected'],
+    ['certificate_unknown', 46, 'certificate_rejected'],
+    ['access_denied', 49, 'certificate_rejected'],
+    ['handshake_failure', 40, 'handshake_failed'],
+  ])('[H07] a client that says %s', async (_name, description, cause) => {
+    const left = await witness(
+      standard,
+      async () => {
+        const socket = await rawDoor(door)
+        socket.write(clientHello({ name: ALLOWED }))
+        socket.once('data', () => socket.end(Buffer.from([0x15, 0x03, 0x03, 0x00, 0x02, 0x02, description])))
+        await new Promise((done) => socket.once('close', done))
+      },
+      REJECTED,
+    )
+    expect(left.rejected[0]).toMatchObject({ cause })
+  })
+
+  it.each([
+    ['closes', (socket: Socket) => socket.end(), 'closed'],
+    ['resets', (socket: Socket) => socket.resetAndDestroy(), 'reset'],
+  ] as const)('[H07] a client that %s in the middle of the handshake', async (_name, leave, cause) => {
+    const left = await witness(
+      standard,
+      async () => {
+        const socket = await rawDoor(door)
+        socket.write(clientHello({ name: ALLOWED }))
+        socket.once('data', () => leave(socket))
+        await new Promise((done) => socket.once('close', done))
+      },
+      REJECTED,
+    )
+    expect(left.rejected[0]).toMatchObject({ cause })
+  })
+
+  it('[H07] a client that speaks HTTP/2 and nothing else is not guessed at', async () => {
+    const left = await witness(
+      standard,
+      async () => {
+        const options = { socket: await rawDoor(door), servername: ALLOWED, ca: standard.lab.ca, ALPNProtocols: ['h9'] }
+        await expect(opened(connectTls(options), 'secureConnect')).rejects.toThrow(/no application protocol/)
+      },
+      REJECTED,
+    )
+    expect(left.rejected[0]).toMatchObject({ cause: 'no_application_protocol' })
+  })
+
+  it('[H06] a client that verifies nothing is inspected like any other', async () => {
+    const { authority } = standard
+    const left = await witness(
+      standard,
+      async () => {
+        const options = { socket: await rawDoor(door), servername: ALLOWED, rejectUnauthorized: false }
+        const tls = await opened(connectTls(options), 'secureConnect')
+        const allowed = await exchangeOn(tls, `GET /insecure HTTP/1.1\r\nHost: ${authority}\r\n\r\n`)
+        const refused = await exchangeOn(tls, 'GET /x HTTP/1.1\r\nHost: evil.test\r\n\r\n')
+        tls.destroy()
+        expect([allowed.status, refused.status]).toEqual([200, 421])
+      },
+      { decided: 2 },
+    )
+    expect(left.decided.map((record) => record['decision'])).toEqual(['allow', 'deny'])
+    expect(seenBy(standard)).toEqual(['/insecure'])
+  })
+})
+
+it('[H07] a handshake that never ends is ended', async () => {
+  let terminated: Promise<Terminated> | null = null
+  const context = createSecureContext(standard.root.issue(ALLOWED))
+  const server = createServer((socket) => {
+    terminated = terminate(socket, context, 20)
+  })
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
+  const socket = await tcp((server.address() as AddressInfo).port)
+  socket.write(clientHello({ name: ALLOWED }))
+  socket.resume()
+  await new Promise((done) => socket.once('close', done))
+  expect(await terminated).toEqual({ kind: 'rejected', cause: 'handshake_timeout' })
+  server.close()
+})
