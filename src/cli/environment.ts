@@ -16,9 +16,10 @@ const HAZARDS: readonly Hazard[] = [
   },
   {
     variable: 'NODE_OPTIONS',
+    // Node.js takes an underscore for a dash in the name of any option.
     undoes: (value) =>
-      /--tls-keylog|--inspect|--tls-min-v1\.[01]|--tls-cipher-list|--(?:experimental-)?(?:loader|require|import)|(?:^|\s)-r\s/.test(
-        value,
+      /--(?:tls-keylog|trace-tls|inspect|tls-min-v1\.[01]|tls-cipher-list|(?:experimental-)?(?:loader|require|import))|(?:^|\s)-r\s/.test(
+        value.replaceAll('_', '-'),
       ),
     why: 'it loads code, opens a debugger or weakens TLS in the proxy',
   },

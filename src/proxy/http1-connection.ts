@@ -4,35 +4,18 @@ import type { Socket } from 'node:net'
 import { frameRequest } from '../core/framing.ts'
 import { HEAD_LIMITS, parseRequestHead, type RequestHead } from '../core/http1.ts'
 import { BodyQueue } from './body-queue.ts'
+import { DEADLINES, type Deadlines } from './deadlines.ts'
 import { Http1Body } from './http1-body.ts'
 import { Http1Sink } from './http1-sink.ts'
 import { lingerThenClose } from './linger.ts'
 import type { BodyPart, BodyReader, ClientLink, IncomingRequest, MalformedInput, ResponseSink } from './message.ts'
 
-/** A head must be complete this long after its first byte (slowloris). */
-export const HEAD_DEADLINE_MS = 30_000
-/** A kept-alive connection, or one that never said anything, is closed after this much silence. */
-export const IDLE_DEADLINE_MS = 120_000
-/** The longest silence in the middle of a request body. */
-export const BODY_IDLE_DEADLINE_MS = 120_000
 /** Pipelined bytes kept while an answer is under way; more stay in the kernel. */
 const MAX_PIPELINED_BYTES = HEAD_LIMITS.maxHeadBytes + 4
 /** After a plain FIN an answer may go on; a peer that is gone answers our next bytes with a reset, one that hangs is cut here. */
 const HALF_CLOSED_GRACE_MS = 75
 
 const EMPTY = Buffer.alloc(0)
-
-export interface Deadlines {
-  readonly headMs: number
-  readonly idleMs: number
-  readonly bodyIdleMs: number
-}
-
-export const DEADLINES: Deadlines = {
-  headMs: HEAD_DEADLINE_MS,
-  idleMs: IDLE_DEADLINE_MS,
-  bodyIdleMs: BODY_IDLE_DEADLINE_MS,
-}
 
 export interface Http1Events {
   /** Resolves when the sink was ended or aborted. */

@@ -26,6 +26,10 @@ export interface ResolverOptions {
   readonly hostsFile: string
   readonly resolvConf: string
   readonly now: () => number
+  /** `address:port` of name servers; those of resolv.conf unless given. */
+  readonly servers?: readonly string[]
+  /** For one try. */
+  readonly timeoutMs?: number
 }
 
 interface Cached {
@@ -77,9 +81,10 @@ export class SystemResolver implements Resolver {
     const fromHosts = (await this.#hostsTable()).get(name)
     if (fromHosts !== undefined) return this.#remember(name, fromHosts, MAX_TTL_MS / 60)
     const resolver = await this.#resolver()
+    const deadlineMs = (this.#options.timeoutMs ?? DNS_TIMEOUT_MS) * DNS_TRIES
     const [v4, v6] = await Promise.allSettled([
-      resolver.resolve4(name, { ttl: true }),
-      resolver.resolve6(name, { ttl: true }),
+      within(deadlineMs, resolver.resolve4(name, { ttl: true })),
+      within(deadlineMs, resolver.resolve6(name, { ttl: true })),
     ])
     const answers: RecordWithTtl[] = []
     for (const result of [v4, v6]) if (result.status === 'fulfilled') answers.push(...result.value)
@@ -120,10 +125,22 @@ export class SystemResolver implements Resolver {
   async #resolver(): Promise<dns.Resolver> {
     const mtimeMs = await modified(this.#options.resolvConf)
     if (this.#dns?.mtimeMs !== mtimeMs) {
-      this.#dns = { mtimeMs, resolver: new dns.Resolver({ timeout: DNS_TIMEOUT_MS, tries: DNS_TRIES }) }
+      const { servers, timeoutMs = DNS_TIMEOUT_MS } = this.#options
+      const resolver = new dns.Resolver({ timeout: timeoutMs, tries: DNS_TRIES })
+      if (servers !== undefined) resolver.setServers(servers)
+      this.#dns = { mtimeMs, resolver }
     }
     return this.#dns.resolver
   }
+}
+
+/** c-ares lengthens the second try, and asks every server of resolv.conf in turn: its own times are no bound. */
+function within<T>(ms: number, query: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const deadline = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(Object.assign(new Error('no answer in time'), { code: 'ETIMEOUT' })), ms)
+  })
+  return Promise.race([query, deadline]).finally(() => clearTimeout(timer))
 }
 
 async function modified(file: string): Promise<number> {

@@ -3,10 +3,11 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { connectVia, readUntil, tcp } from '../support/clients.ts'
 import { clientHello, extension } from '../support/client-hello.ts'
+import { askWithOpenssl } from '../support/openssl-client.ts'
 import { ALLOWED, DOORS, type DoorName, type Standard, startStandard } from '../support/standard.ts'
 import { startTlsCanary, type TlsCanary } from '../support/tls-canary.ts'
 import { seenBy, witness } from '../support/witness.ts'
-import { available, run } from '../tls/fixture.ts'
+import { available } from '../tls/fixture.ts'
 
 const OUTER = 'cloudflare-ech.com'
 const PINNED = 'updates.vendor.test'
@@ -28,21 +29,12 @@ afterAll(async () => {
 
 describe.skipIf(!available('openssl', ['version']))('a client that sends the extension', () => {
   /** openssl finishes the handshake of the outer hello, as a server without the key does (GREASE). */
-  async function ask(door: DoorName, name: string, host: string): Promise<string> {
-    const { lab, origin } = standard
-    const way =
-      door === 'connect'
-        ? ['-proxy', `127.0.0.1:${lab.proxyPort}`, '-connect', `${name}:${origin.port}`]
-        : ['-connect', `127.0.0.1:${lab.transparentPort}`]
-    const child = run(
-      'openssl',
-      ['s_client', '-quiet', '-ign_eof', ...way, '-servername', name, '-serverinfo', String(ENCRYPTED_CLIENT_HELLO)],
-      { timeout: 5_000 },
+  const ask = (door: DoorName, name: string, host: string): Promise<string> =>
+    askWithOpenssl(
+      standard,
+      { door, name, more: ['-serverinfo', String(ENCRYPTED_CLIENT_HELLO)] },
+      `GET /ech HTTP/1.1\r\nHost: ${host}:${standard.origin.port}\r\nConnection: close\r\n\r\n`,
     )
-    const { child: process } = child as unknown as { child: import('node:child_process').ChildProcess }
-    process.stdin?.write(`GET /ech HTTP/1.1\r\nHost: ${host}:${origin.port}\r\nConnection: close\r\n\r\n`)
-    return (await child).stdout
-  }
 
   it.each(DOORS)('[H09] the outer name is denied, %s', async (door) => {
     const left = await witness(standard, async () => expect(await ask(door, OUTER, OUTER)).toMatch(/^HTTP\/1\.1 403 /))

@@ -44,6 +44,20 @@ function readFrom(socket: Socket, bytes: string): Promise<string> {
   return answer
 }
 
+/** One request for a name through CONNECT, and where the answer came. */
+async function askFor(name: string): Promise<{ where: string; status: number; reason: string }> {
+  const { lab, origin } = standard
+  const { socket, refused } = await connectVia(lab, `${name}:${origin.port}`)
+  if (refused !== null) {
+    socket.destroy()
+    return { where: 'the CONNECT', status: refused.status, reason: reasonOf(refused) }
+  }
+  const tls = await secure(lab, socket, { servername: name })
+  const answer = await exchangeOn(tls, `GET / HTTP/1.1\r\nHost: ${name}:${origin.port}\r\n\r\n`)
+  tls.destroy()
+  return { where: 'inside', status: answer.status, reason: reasonOf(answer) }
+}
+
 async function allowedSerial(): Promise<string | undefined> {
   const socket = (await openDoor(standard.lab, 'connect', standard.authority)) as TLSSocket
   const serial = socket.getPeerX509Certificate()?.serialNumber
@@ -54,31 +68,23 @@ async function allowedSerial(): Promise<string | undefined> {
 
 describe('[H13] 200 denied names', () => {
   it('through CONNECT: 20 with an answer inside, then the CONNECT itself is refused', async () => {
-    const { lab, origin } = standard
-    const statuses: string[] = []
+    const asked: { where: string; status: number; reason: string }[] = []
     const left = await witness(
       standard,
       async () => {
         const before = await allowedSerial()
-        for (let index = 0; index < FLOOD; index++) {
-          const { socket, refused } = await connectVia(lab, `${nameOf(index)}:${origin.port}`)
-          if (refused !== null) {
-            expect([refused.status, reasonOf(refused)]).toEqual([403, 'no_matching_rule'])
-            statuses.push('outside')
-          } else {
-            const tls = await secure(lab, socket, { servername: nameOf(index) })
-            const answer = await exchangeOn(tls, `GET / HTTP/1.1\r\nHost: ${nameOf(index)}:${origin.port}\r\n\r\n`)
-            expect([answer.status, reasonOf(answer)]).toEqual([403, 'no_matching_rule'])
-            tls.destroy()
-            statuses.push('inside')
-          }
-          socket.destroy()
-        }
+        for (let index = 0; index < FLOOD; index++) asked.push(await askFor(nameOf(index)))
         expect(await allowedSerial()).toBe(before)
       },
       { decided: FLOOD + 2 },
     )
-    expect(statuses).toEqual(Array.from({ length: FLOOD }, (_value, index) => (index < BURST ? 'inside' : 'outside')))
+    expect(asked).toEqual(
+      asked.map((_asked, index) => ({
+        where: index < BURST ? 'inside' : 'the CONNECT',
+        status: 403,
+        reason: 'no_matching_rule',
+      })),
+    )
     const denied = left.decided.filter((record) => record['decision'] === 'deny')
     expect(denied).toHaveLength(FLOOD)
     expect(denied.at(-1)).toMatchObject({

@@ -123,16 +123,16 @@ describe.each(DOORS)('through the %s door', (door) => {
 })
 
 it('[H07] a handshake that never ends is ended', async () => {
-  let terminated: Promise<Terminated> | null = null
+  const terminated: Promise<Terminated>[] = []
   const context = createSecureContext(standard.root.issue(ALLOWED))
   const server = createServer((socket) => {
-    terminated = terminate(socket, context, 20)
+    terminated.push(terminate(socket, context, 20))
   })
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
   const socket = await tcp((server.address() as AddressInfo).port)
   socket.write(clientHello({ name: ALLOWED }))
   socket.resume()
   await new Promise((done) => socket.once('close', done))
-  expect(await terminated).toEqual({ kind: 'rejected', cause: 'handshake_timeout' })
+  expect(await Promise.all(terminated)).toEqual([{ kind: 'rejected', cause: 'handshake_timeout' }])
   server.close()
 })

@@ -180,7 +180,7 @@ const ofClass = (alphabet: string, minLength: number): fc.Arbitrary<string> =>
   fc.string({ unit: fc.constantFrom(...alphabet.split('')), minLength, maxLength: 12 })
 const token = ofClass("abcXYZ019!#$%&'*+-.^`|~", 1)
 const value = ofClass('abc :,;"\t\\=\x80\xa0\xff', 0).map((text) => text.replace(/^[ \t]+|[ \t]+$/g, ''))
-const headers = fc.array(fc.tuple(token, value), { maxLength: 5 }).map((fields) => fields.flat())
+const headerFields = fc.array(fc.tuple(token, value), { maxLength: 5 }).map((fields) => fields.flat())
 const noise = fc
   .string({ unit: fc.constantFrom(...'GET / HTTP/1.1\r\n:\t\0\xffa'.split('')), maxLength: 60 })
   .map(latin1)
@@ -192,7 +192,7 @@ describe('properties of a head', () => {
         token,
         ofClass('/?#%&\\a', 1),
         fc.constantFrom('1.0', '1.1'),
-        headers,
+        headerFields,
         (method, target, version, fields) => {
           const bytes = serializeHead(`${method} ${target} HTTP/${version}`, fields)
           const text = bytes.toString('latin1')

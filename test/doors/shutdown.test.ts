@@ -29,8 +29,8 @@ describe.each(WAYS)('$door', (way) => {
     const idsOf = (event: string): unknown[] =>
       records
         .filter((r) => r['event'] === event)
-        .map((r) => r['request_id'])
-        .sort()
+        .map((r) => String(r['request_id']))
+        .sort((a, b) => a.localeCompare(b))
     expect(idsOf('request.completed')).toEqual(idsOf('request.decided'))
     return records as AuditRecord[]
   }

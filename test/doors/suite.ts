@@ -18,9 +18,17 @@ export function doorSuite(way: Way): void {
       await assertAccounted(bed.lab)
       await bed.close()
     })
-    describe('messages', () => messageCases(way, () => bed))
-    describe('streams', () => streamCases(way, () => bed))
-    describe('connections', () => connectionCases(way, () => bed))
-    describe('limits and conditions', () => limitCases(way, () => bed))
+    describe('messages', () => {
+      messageCases(way, () => bed)
+    })
+    describe('streams', () => {
+      streamCases(way, () => bed)
+    })
+    describe('connections', () => {
+      connectionCases(way, () => bed)
+    })
+    describe('limits and conditions', () => {
+      limitCases(way, () => bed)
+    })
   })
 }

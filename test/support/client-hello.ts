@@ -67,15 +67,16 @@ export const inPieces =
 /** `socket` as a TLS client sees it, but its first flight leaves in the shape given: each piece by itself. */
 export function reshaped(socket: Socket, shape: (flight: Buffer) => readonly Buffer[]): Duplex {
   let first = true
-  const write = async (chunk: Buffer): Promise<void> => {
+  const write = async (chunk: Buffer, written: (error?: Error | null) => void): Promise<void> => {
     const pieces = first ? shape(chunk) : [chunk]
     first = false
     // One turn of the loop each, without Nagle: one segment each.
     for (const piece of pieces) await new Promise<void>((done) => void socket.write(piece, () => setImmediate(done)))
+    written()
   }
   const duplex = new Duplex({
     read: () => void socket.resume(),
-    write: (chunk: Buffer, _encoding, done) => void write(chunk).then(() => done(), done),
+    write: (chunk: Buffer, _encoding, written) => void write(chunk, written),
     final: (done) => void socket.end(done),
   })
   socket.setNoDelay(true)

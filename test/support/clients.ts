@@ -109,7 +109,9 @@ export async function connectVia(
 }
 
 async function exchangeOnHead(socket: Socket, bytes: string): Promise<HttpAnswer> {
-  const answer = readUntil(socket, (text) => (/^HTTP\/1\.1 200/.test(text) ? text.includes('\r\n\r\n') : isWhole(text)))
+  const answer = readUntil(socket, (text) =>
+    text.startsWith('HTTP/1.1 200') ? text.includes('\r\n\r\n') : isWhole(text),
+  )
   socket.write(Buffer.from(bytes, 'latin1'))
   return parseAnswer(await answer)
 }

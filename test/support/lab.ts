@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { type RunningProxy, startProxy, systemGround } from '../../src/cli/runtime.ts'
 import { type Config, loadConfig } from '../../src/config/load.ts'
 import type { DecisionLine } from '../../src/proxy/decision-line.ts'
-import { DEADLINES, type Deadlines } from '../../src/proxy/http1-connection.ts'
+import { DEADLINES, type Deadlines } from '../../src/proxy/deadlines.ts'
 import { PEEK_DEADLINES, type PeekDeadlines } from '../../src/proxy/peek.ts'
 import { createTestRoot, type TestRoot } from './origins.ts'
 

@@ -24,13 +24,13 @@ export interface ScriptedOrigin {
   readonly port: number
   readonly asked: Asked[]
   /** Requests for this path, without its query, are played by `script`; every other one gets 200. */
-  on(path: string, script: Script): void
+  readonly on: (path: string, script: Script) => void
   /** Requests that arrived for the path, in order. */
-  askedFor(path: string): Asked[]
-  connections(): number
+  readonly askedFor: (path: string) => Asked[]
+  readonly connections: () => number
   /** Ends every connection that is open, in order. */
-  hangUp(): Promise<void>
-  close(): Promise<void>
+  readonly hangUp: () => Promise<void>
+  readonly close: () => Promise<void>
 }
 
 const anyway: Script = async (wire, asked) => {

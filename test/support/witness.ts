@@ -18,7 +18,8 @@ const EVENTS = {
   malformed: 'request.malformed',
   rejected: 'tls.rejected',
 } as const
-const MARKER = '/the-next-client'
+/** The path that the next client asks for. */
+export const MARKER = '/the-next-client'
 
 /**
  * Runs an attack and answers what it left in the trail. Fails unless there are exactly `expected` decisions (default 1), each with one

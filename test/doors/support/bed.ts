@@ -59,20 +59,20 @@ export interface Bed {
   readonly lab: Lab
   readonly root: TestRoot
   readonly origin: ScriptedOrigin
-  authority(host?: string): string
+  readonly authority: (host?: string) => string
   /** A connection that requests for `host` can be written to; `fields` go with a CONNECT. */
-  open(host?: string, fields?: string): Promise<Wire>
+  readonly open: (host?: string, fields?: string) => Promise<Wire>
   /** The refusal of a CONNECT. */
-  refusal(host: string, fields?: string): Promise<HttpAnswer>
+  readonly refusal: (host: string, fields?: string) => Promise<HttpAnswer>
   /** The bytes of a request. */
-  request(path: string, ask?: Ask): string
+  readonly request: (path: string, ask?: Ask) => string
   /** One request on a connection of its own. */
-  ask(path: string, ask?: Ask): Promise<Message>
+  readonly ask: (path: string, ask?: Ask) => Promise<Message>
   /** The decision on the only attempt for the path; waits for it. */
-  decided(path: string): Promise<AuditRecord>
+  readonly decided: (path: string) => Promise<AuditRecord>
   /** The records of the only attempt for the path; waits for its end. */
-  attempt(path: string): Promise<Attempt>
-  close(): Promise<void>
+  readonly attempt: (path: string) => Promise<Attempt>
+  readonly close: () => Promise<void>
 }
 
 export async function startBed(way: Way, options: Partial<LabOptions> = {}): Promise<Bed> {

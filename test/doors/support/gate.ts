@@ -1,7 +1,7 @@
 // A promise and what settles it: how the two ends of a test wait for each other.
 
 export interface Gate<T> {
-  open(value: T): void
+  readonly open: (value: T) => void
   readonly opened: Promise<T>
 }
 

@@ -1,0 +1,162 @@
+// Idle connections to origins: kept apart by origin, within bounds, and not for ever.
+
+import { afterEach, beforeEach, expect, it, vi } from 'vitest'
+import { parseAuthority } from '../../src/core/address.ts'
+import type { AddressPolicy } from '../../src/core/address-class.ts'
+import type { Permit } from '../../src/core/rule.ts'
+import type { OriginConnection } from '../../src/proxy/origin-connection.ts'
+import { OriginPool } from '../../src/proxy/origin-pool.ts'
+import { type FarEnd, farEnd, get } from './support/far-end.ts'
+
+const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'
+const PER_ORIGIN = 32
+const IDLE_MS = 30_000
+const MAX_AGE_MS = 300_000
+
+let dialled: FarEnd[]
+let addresses: AddressPolicy
+let pool: OriginPool
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+  dialled = []
+  addresses = {} as AddressPolicy
+  pool = new OriginPool(
+    () => {
+      const end = farEnd()
+      dialled.push(end)
+      return Promise.resolve(end.dialled)
+    },
+    () => addresses,
+  )
+})
+afterEach(() => {
+  vi.useRealTimers()
+})
+
+/** What of a permit a pool looks at. */
+function permit(authority: string, scheme: 'http' | 'https' = 'https'): Permit {
+  return { scheme, ...parseAuthority(authority, 443) } as Permit
+}
+
+async function acquired(wanted: Permit): Promise<{ connection: OriginConnection; reused: boolean }> {
+  const got = await pool.acquire(wanted, false)
+  if (got.kind !== 'connection') throw new Error(got.kind)
+  return got
+}
+
+/** Serves one request, after which the pool has the connection back, unless it does not want it. */
+async function release(connection: OriginConnection): Promise<void> {
+  const answer = connection.send(get())
+  await dialled.find((end) => end.dialled.socket === socketOf(connection))?.say(OK)
+  await answer
+}
+
+const sockets = new WeakMap<OriginConnection, unknown>()
+const socketOf = (connection: OriginConnection): unknown => sockets.get(connection)
+
+async function used(wanted: Permit): Promise<OriginConnection> {
+  const { connection, reused } = await acquired(wanted)
+  if (!reused) sockets.set(connection, dialled.at(-1)?.dialled.socket)
+  await release(connection)
+  return connection
+}
+
+it('the last one given back is the next one given out', async () => {
+  const first = await used(permit('a.test'))
+  expect(await acquired(permit('a.test'))).toMatchObject({ connection: first, reused: true })
+  expect(dialled).toHaveLength(1)
+})
+
+it('one that is in use is not given out twice', async () => {
+  await used(permit('a.test'))
+  const [one, two] = [await acquired(permit('a.test')), await acquired(permit('a.test'))]
+  expect(one.connection).not.toBe(two.connection)
+})
+
+it.each<[string, Permit]>([
+  ['another host', permit('b.test')],
+  ['a host below', permit('x.a.test')],
+  ['another port', permit('a.test:8443')],
+  ['the other scheme', permit('a.test', 'http')],
+])('%s gets a connection of its own', async (_name, other) => {
+  await used(permit('a.test'))
+  expect((await acquired(other)).reused).toBe(false)
+})
+
+it('a fresh one is dialled where it is asked for', async () => {
+  const first = await used(permit('a.test'))
+  const fresh = await pool.acquire(permit('a.test'), true)
+  expect(fresh).toMatchObject({ kind: 'connection', reused: false })
+  expect(first.closed).toBe(false)
+})
+
+it(`at most ${PER_ORIGIN} idle ones are kept for an origin`, async () => {
+  const wanted = permit('a.test')
+  const connections: OriginConnection[] = []
+  for (let index = 0; index < PER_ORIGIN + 3; index++) {
+    const { connection } = await acquired(wanted)
+    sockets.set(connection, dialled.at(-1)?.dialled.socket)
+    connections.push(connection)
+  }
+  for (const connection of connections) await release(connection)
+  expect(connections.filter(({ closed }) => closed)).toHaveLength(3)
+})
+
+it('an idle one is closed after half a minute, and forgotten', async () => {
+  const first = await used(permit('a.test'))
+  vi.advanceTimersByTime(IDLE_MS - 1)
+  expect(first.closed).toBe(false)
+  vi.advanceTimersByTime(1)
+  expect(first.closed).toBe(true)
+  expect((await acquired(permit('a.test'))).reused).toBe(false)
+})
+
+it('one older than five minutes is not kept: its name is resolved and judged again', async () => {
+  const first = await used(permit('a.test'))
+  for (let age = 0; age <= MAX_AGE_MS && !first.closed; age += IDLE_MS / 2) {
+    vi.advanceTimersByTime(IDLE_MS / 2)
+    expect(await used(permit('a.test'))).toBe(first)
+  }
+  expect(first.closed).toBe(true)
+  expect(dialled).toHaveLength(1)
+})
+
+it('[P39] one from before a change of the address policy is not used under the new one', async () => {
+  const first = await used(permit('a.test'))
+  addresses = {} as AddressPolicy
+  expect((await acquired(permit('a.test'))).reused).toBe(false)
+  expect(first.closed).toBe(true)
+})
+
+it('one that its origin has closed is not given out, not even before the close is complete', async () => {
+  const first = await used(permit('a.test'))
+  const end = dialled[0]
+  const ended = new Promise((resolve) => void end?.near.once('end', resolve))
+  end?.far.end()
+  await ended
+  expect((await acquired(permit('a.test'))).reused).toBe(false)
+  expect(first.closed).toBe(true)
+})
+
+it('closing ends the idle ones at once and those in use when they are given back', async () => {
+  const idle = await used(permit('a.test'))
+  const { connection: busy } = await acquired(permit('b.test'))
+  sockets.set(busy, dialled.at(-1)?.dialled.socket)
+  pool.close()
+  expect([idle.closed, busy.closed]).toEqual([true, false])
+  await release(busy)
+  expect(busy.closed).toBe(true)
+})
+
+it('counts what is open, and refuses past its bound', async () => {
+  const wanted = permit('a.test')
+  for (let index = 0; index < 4_096; index++) await acquired(wanted)
+  expect(pool.open).toBe(4_096)
+  expect(await pool.acquire(wanted, false)).toEqual({ kind: 'overloaded' })
+  const closed = new Promise((resolve) => void dialled[0]?.near.once('close', resolve))
+  dialled[0]?.far.destroy()
+  dialled[0]?.near.destroy()
+  await closed
+  expect((await pool.acquire(wanted, false)).kind).toBe('connection')
+})
