@@ -26,7 +26,7 @@ export interface ExtraNames {
   readonly headers?: readonly string[]
 }
 
-export const REDACTION_KEY_BYTES = 32
+const REDACTION_KEY_BYTES = 32
 
 /** `token`, `api_key`, `client_secret` and the like are found by these endings, whatever stands in front. */
 const SECRET_ENDING =

@@ -10,8 +10,8 @@ import type { Http1Connection } from './http1-connection.ts'
 import type { Tracked } from './inside.ts'
 import { serveGateway, serveTransparent } from './transparent.ts'
 
-export const MAX_CONNECTIONS = 16_384
-export const MAX_CONNECTIONS_PER_SOURCE = 4_096
+const MAX_CONNECTIONS = 16_384
+const MAX_CONNECTIONS_PER_SOURCE = 4_096
 const BACKLOG = 1_024
 /** How long what was let go of may take to write its end; it waits for nothing but the trail. */
 const SETTLE_MS = 2_000

@@ -4,9 +4,9 @@ import type { Socket } from 'node:net'
 import { type Hello, MAX_HELLO_BYTES, parseHello } from '../core/hello.ts'
 
 /** A client that has connected must begin to speak within this time, or it is let go without an attempt. */
-export const SILENCE_DEADLINE_MS = 60_000
+const SILENCE_DEADLINE_MS = 60_000
 /** A ClientHello must be whole this long after its first byte (byte-at-a-time hellos). */
-export const HELLO_DEADLINE_MS = 10_000
+const HELLO_DEADLINE_MS = 10_000
 
 const TLS_HANDSHAKE_RECORD = 0x16
 

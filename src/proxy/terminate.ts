@@ -4,20 +4,23 @@ import type { Socket } from 'node:net'
 import { type SecureContext, TLSSocket } from 'node:tls'
 import type { TlsRejectionCause } from '../core/record.ts'
 
-export const HANDSHAKE_DEADLINE_MS = 10_000
+const HANDSHAKE_DEADLINE_MS = 10_000
 
 export type Terminated =
   | { readonly kind: 'secure'; readonly socket: TLSSocket }
   | { readonly kind: 'rejected'; readonly cause: TlsRejectionCause }
 
+/** By error code of Node.js; alerts that the client sent by their own name. */
 const CAUSE_BY_CODE: ReadonlyMap<string, TlsRejectionCause> = new Map([
-  ['ERR_SSL_TLSV1_ALERT_UNKNOWN_CA', 'certificate_rejected'],
-  ['ERR_SSL_SSLV3_ALERT_CERTIFICATE_UNKNOWN', 'certificate_rejected'],
-  ['ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE', 'certificate_rejected'],
-  ['ERR_SSL_SSLV3_ALERT_CERTIFICATE_EXPIRED', 'certificate_rejected'],
-  ['ERR_SSL_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE', 'certificate_rejected'],
-  ['ERR_SSL_TLSV1_ALERT_ACCESS_DENIED', 'certificate_rejected'],
-  ['ERR_SSL_TLSV1_ALERT_DECRYPT_ERROR', 'certificate_rejected'],
+  ['ALERT_UNKNOWN_CA', 'certificate_rejected'],
+  ['ALERT_CERTIFICATE_UNKNOWN', 'certificate_rejected'],
+  ['ALERT_BAD_CERTIFICATE', 'certificate_rejected'],
+  ['ALERT_CERTIFICATE_EXPIRED', 'certificate_rejected'],
+  ['ALERT_CERTIFICATE_REVOKED', 'certificate_rejected'],
+  ['ALERT_UNSUPPORTED_CERTIFICATE', 'certificate_rejected'],
+  ['ALERT_ACCESS_DENIED', 'certificate_rejected'],
+  ['ALERT_DECRYPT_ERROR', 'certificate_rejected'],
+  ['ALERT_PROTOCOL_VERSION', 'protocol_version'],
   ['ERR_SSL_NO_SHARED_CIPHER', 'no_shared_cipher'],
   ['ERR_SSL_NO_SUITABLE_SIGNATURE_ALGORITHM', 'no_shared_cipher'],
   ['ERR_SSL_NO_SHARED_GROUP', 'no_shared_cipher'],
@@ -26,11 +29,12 @@ const CAUSE_BY_CODE: ReadonlyMap<string, TlsRejectionCause> = new Map([
   ['ERR_SSL_UNSUPPORTED_PROTOCOL', 'protocol_version'],
   ['ERR_SSL_WRONG_VERSION_NUMBER', 'protocol_version'],
   ['ERR_SSL_VERSION_TOO_LOW', 'protocol_version'],
-  ['ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION', 'protocol_version'],
   ['ERR_SSL_INAPPROPRIATE_FALLBACK', 'protocol_version'],
   ['ECONNRESET', 'reset'],
   ['EPIPE', 'reset'],
 ])
+/** In which version an alert came up; OpenSSL 3.2 renamed the first to the second. */
+const ALERT_PREFIX = /^ERR_SSL_(?:SSLV3|SSL\/TLS|TLSV1|TLSV13)_(?=ALERT_)/
 
 /** A client that insists on anything else gets `no_application_protocol`, never a guess. curl --http1.0 asks for the second. */
 const ALPN_PROTOCOLS = ['http/1.1', 'http/1.0']
@@ -65,7 +69,7 @@ export function terminate(
 }
 
 function causeOf(error: NodeJS.ErrnoException): TlsRejectionCause {
-  return CAUSE_BY_CODE.get(error.code ?? '') ?? 'handshake_failed'
+  return CAUSE_BY_CODE.get((error.code ?? '').replace(ALERT_PREFIX, '')) ?? 'handshake_failed'
 }
 
 const ALERT_LEVEL_FATAL = 2

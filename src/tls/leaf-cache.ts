@@ -16,7 +16,7 @@ const REFRESH_SHARE = 1 / 4
  * ticket may be resumed under another name, and under TLS 1.2 `socket.servername` is then false: judge by the ClientHello. A
  * TLSSocket that starts with the host's own context has ticket keys of its own, and needs no SNI for an address literal.
  */
-export const SERVER_TLS_OPTIONS: Readonly<SecureContextOptions> = {
+const SERVER_TLS_OPTIONS: Readonly<SecureContextOptions> = {
   minVersion: 'TLSv1.2',
   // Forward secret AEAD suites only; the leaf key is ECDSA.
   ciphers: [

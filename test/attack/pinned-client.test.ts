@@ -55,10 +55,15 @@ describe.each(DOORS)('through the %s door', (door) => {
   })
 
   it.each([
-    ['unknown_ca', 48, 'certificate_rejected'],
     ['bad_certificate', 42, 'certificate_rejected'],
+    ['unsupported_certificate', 43, 'certificate_rejected'],
+    ['certificate_revoked', 44, 'certificate_rejected'],
+    ['certificate_expired', 45, 'certificate_rejected'],
     ['certificate_unknown', 46, 'certificate_rejected'],
+    ['unknown_ca', 48, 'certificate_rejected'],
     ['access_denied', 49, 'certificate_rejected'],
+    ['decrypt_error', 51, 'certificate_rejected'],
+    ['protocol_version', 70, 'protocol_version'],
     ['handshake_failure', 40, 'handshake_failed'],
   ])('[H07] a client that says %s', async (_name, description, cause) => {
     const left = await witness(

@@ -49,7 +49,7 @@ export function readUntil(socket: Socket, until: (text: string) => boolean = () 
 }
 
 /** True when `text` holds one whole answer with a Content-Length or without a body. */
-export function isWhole(text: string): boolean {
+function isWhole(text: string): boolean {
   const end = text.indexOf('\r\n\r\n')
   if (end < 0) return false
   const head = text.slice(0, end).toLowerCase()
@@ -59,7 +59,7 @@ export function isWhole(text: string): boolean {
   return / (1\d\d|204|304) /.test(head.slice(0, 14))
 }
 
-export function parseAnswer(text: string): HttpAnswer {
+function parseAnswer(text: string): HttpAnswer {
   const end = text.indexOf('\r\n\r\n')
   const rawHead = text.slice(0, end)
   const [statusLine = '', ...lines] = rawHead.split('\r\n')

@@ -1,12 +1,11 @@
-// Origins for tests: HTTPS with certificates of a test root, and raw ones that answer with any bytes.
+// Origins for tests: HTTPS with certificates of a test root.
 
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer as createHttp, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { createServer as createHttps } from 'node:https'
-import { type AddressInfo, createServer as createTcp, type Socket } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createServer as createTls } from 'node:tls'
 import { generateKeyPairSync } from 'node:crypto'
 import { parseServerName } from '../../src/core/address.ts'
 import { openAuthority } from '../../src/tls/authority.ts'
@@ -91,27 +90,6 @@ export async function startOrigin(
     opened += 1
   })
   server.keepAliveTimeout = 60_000
-  return { seen, connections: () => opened, ...(await listening(server)) }
-}
-
-/** Speaks bytes instead of HTTP: `answer` gets the socket once the first bytes of a request arrived. */
-export async function startRawOrigin(
-  root: TestRoot,
-  name: string,
-  answer: (socket: Socket, head: string) => void,
-  options: { tls?: boolean } = {},
-): Promise<Origin> {
-  const seen: Seen[] = []
-  let opened = 0
-  const onSocket = (socket: Socket): void => {
-    opened += 1
-    socket.on('error', () => undefined)
-    socket.on('data', (bytes: Buffer) => {
-      seen.push({ method: '', url: '', rawHeaders: [], body: bytes.toString('latin1') })
-      answer(socket, bytes.toString('latin1'))
-    })
-  }
-  const server = options.tls === false ? createTcp(onSocket) : createTls({ ...root.issue(name) }, onSocket)
   return { seen, connections: () => opened, ...(await listening(server)) }
 }
 

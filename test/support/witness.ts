@@ -32,6 +32,8 @@ export async function witness(
 ): Promise<Left> {
   const { lab, authority } = standard
   const { decided = 1, rejected = 0 } = expected
+  // What came before may still be ending.
+  await assertAccounted(lab)
   const start = lab.records().length
   const since = (event: string): AuditRecord[] =>
     lab
