@@ -13,8 +13,8 @@ const IDLE_MS = 30_000
 /** Held across no longer than this, so that a name is resolved and judged again (DNS rebinding, a moved origin). */
 const MAX_AGE_MS = 300_000
 
-export type Acquired =
-  | { readonly kind: 'connection'; readonly connection: OriginConnection; readonly reused: boolean }
+export type Connected =
+  | { readonly kind: 'connection'; readonly connection: OriginConnection }
   | { readonly kind: 'overloaded' }
   | (Dialled & { readonly kind: 'failed' })
 
@@ -47,10 +47,13 @@ export class OriginPool {
     return this.#open
   }
 
-  async acquire(permit: Permit, fresh: boolean): Promise<Acquired> {
-    const key = `${permit.scheme} ${permit.host.text} ${permit.port}`
-    const idle = fresh ? undefined : this.#take(key)
-    if (idle !== undefined) return { kind: 'connection', connection: idle, reused: true }
+  /** A kept connection to where the permit leads, or undefined: then `connect`. */
+  idle(permit: Permit): OriginConnection | undefined {
+    return this.#take(keyOf(permit))
+  }
+
+  async connect(permit: Permit): Promise<Connected> {
+    const key = keyOf(permit)
     if (this.#open >= MAX_CONNECTIONS) return { kind: 'overloaded' }
     this.#open += 1
     const judgedBy = this.#addresses()
@@ -65,7 +68,7 @@ export class OriginPool {
       this.#open -= 1
       this.#forget(key, connection)
     })
-    return { kind: 'connection', connection, reused: false }
+    return { kind: 'connection', connection }
   }
 
   close(): void {
@@ -82,7 +85,10 @@ export class OriginPool {
       clearTimeout(entry.timer)
       if (entry.connection.closed) continue
       // SECURITY: a reload may forbid the address this leads to; the next dial judges it anew.
-      if (entry.judgedBy === this.#addresses()) return entry.connection
+      if (entry.judgedBy === this.#addresses()) {
+        if (list?.length === 0) this.#idle.delete(key)
+        return entry.connection
+      }
       entry.connection.destroy('the address policy has changed')
     }
     this.#idle.delete(key)
@@ -111,6 +117,10 @@ export class OriginPool {
     this.#idleCount -= 1
     if (list.length === 0) this.#idle.delete(key)
   }
+}
+
+function keyOf({ scheme, host, port }: Permit): string {
+  return `${scheme} ${host.text} ${port}`
 }
 
 export const NO_TIMINGS: DialTimings = { dns: null, connect: null, tls: null }

@@ -7,7 +7,7 @@ import type { Reason } from '../core/refusal.ts'
 import type { Permit } from '../core/rule.ts'
 import { type Dialled, Dialer, type DialerOptions, type DialTimings } from './dial.ts'
 import type { BodyReader, ClientLink } from './message.ts'
-import type { OriginAnswer, OriginConnection, SentSoFar } from './origin-connection.ts'
+import type { OriginConnection, SentSoFar } from './origin-connection.ts'
 import { NO_TIMINGS, OriginPool } from './origin-pool.ts'
 
 const DEFAULT_PORT = { http: 80, https: 443 } as const
@@ -60,50 +60,49 @@ export class Upstream {
   }
 
   async send(permit: Permit, sending: Sending): Promise<Sent> {
-    const first = await this.#attempt(permit, sending, false)
-    if (first.answer?.kind !== 'failed' || !first.answer.retryable) return first.result
-    if (!IDEMPOTENT.has(permit.method) || sending.body !== null || sending.link.gone) return first.result
-    return (await this.#attempt(permit, sending, true)).result
+    const kept = this.#pool.idle(permit)
+    if (kept !== undefined) {
+      const first = await this.#sendOn(kept, NO_TIMINGS, permit, sending)
+      const again = first.retryable && IDEMPOTENT.has(permit.method) && sending.body === null && !sending.link.gone
+      if (!again) return first.result
+    }
+    return this.#sendOnNew(permit, sending)
   }
 
-  async #attempt(
+  async #sendOnNew(permit: Permit, sending: Sending): Promise<Sent> {
+    const connecting = this.#pool.connect(permit)
+    const connected = await Promise.race([connecting, departure(sending.link)])
+    if (connected === 'gone') {
+      void connecting.then((late) => late.kind === 'connection' && late.connection.destroy('the client went away'))
+      return failed('client_aborted', 'the client went away', NO_TIMINGS)
+    }
+    if (connected.kind === 'overloaded') return failed('overloaded', 'too many upstream connections', NO_TIMINGS)
+    if (connected.kind === 'failed') return failed(connected.reason, connected.detail, connected.timings)
+    const { connection } = connected
+    return (await this.#sendOn(connection, connection.timings, permit, sending)).result
+  }
+
+  async #sendOn(
+    connection: OriginConnection,
+    dial: DialTimings,
     permit: Permit,
     sending: Sending,
-    fresh: boolean,
-  ): Promise<{ result: Sent; answer: OriginAnswer | null }> {
-    const none = { ...NO_TIMINGS, firstByte: null }
-    const acquiring = this.#pool.acquire(permit, fresh)
-    const acquired = await Promise.race([acquiring, departure(sending.link)])
-    if (acquired === 'gone') {
-      void acquiring.then((late) => late.kind === 'connection' && late.connection.destroy('the client went away'))
-      const detail = 'the client went away'
-      return {
-        result: { kind: 'failed', reason: 'client_aborted', detail, address: null, timings: none },
-        answer: null,
-      }
-    }
-    if (acquired.kind === 'overloaded') {
-      const detail = 'too many upstream connections'
-      return { result: { kind: 'failed', reason: 'overloaded', detail, address: null, timings: none }, answer: null }
-    }
-    if (acquired.kind === 'failed') {
-      const { reason, detail, timings } = acquired
-      const result: Sent = { kind: 'failed', reason, detail, address: null, timings: { ...timings, firstByte: null } }
-      return { result, answer: null }
-    }
-    const { connection, reused } = acquired
+  ): Promise<{ readonly result: Sent; readonly retryable: boolean }> {
     sending.link.onGone(() => connection.destroyIfServing(sending.sent, 'the client went away'))
     if (sending.link.gone) connection.destroy('the client went away')
     const started = performance.now()
     const answer = await connection.send(requestOf(permit, sending))
-    const dial = reused ? NO_TIMINGS : connection.timings
     const facts = { address: connection.address, timings: { ...dial, firstByte: performance.now() - started } }
-    return { result: { ...answer, ...facts }, answer }
+    return { result: { ...answer, ...facts }, retryable: answer.kind === 'failed' && answer.retryable }
   }
 }
 
 function departure(link: ClientLink): Promise<'gone'> {
   return new Promise((resolve) => link.onGone(() => resolve('gone')))
+}
+
+function failed(reason: Reason, detail: string, timings: DialTimings): Sent {
+  return { kind: 'failed', reason, detail, address: null, timings: { ...timings, firstByte: null } }
 }
 
 /** Judged is what is sent: method, target and authority are the permit's, never the client's spelling of them. */

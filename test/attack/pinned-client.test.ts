@@ -8,6 +8,7 @@ import { connectVia, exchangeOn, opened, tcp } from '../support/clients.ts'
 import { clientHello } from '../support/client-hello.ts'
 import { ALLOWED, DOORS, type DoorName, type Standard, startStandard } from '../support/standard.ts'
 import { seenBy, witness } from '../support/witness.ts'
+import { available, bareEnvironment, run } from '../tls/fixture.ts'
 
 let standard: Standard
 beforeAll(async () => {
@@ -23,6 +24,7 @@ async function rawDoor(door: DoorName): Promise<Socket> {
   return door === 'connect' ? (await connectVia(lab, authority)).socket : tcp(lab.transparentPort)
 }
 
+const CURLE_PEER_FAILED_VERIFICATION = 60
 const REJECTED = { decided: 0, rejected: 1 } as const
 
 describe.each(DOORS)('through the %s door', (door) => {
@@ -124,6 +126,24 @@ describe.each(DOORS)('through the %s door', (door) => {
     )
     expect(left.decided.map((record) => record['decision'])).toEqual(['allow', 'deny'])
     expect(seenBy(standard)).toEqual(['/insecure'])
+  })
+})
+
+describe.skipIf(!available('curl', ['--version']))('curl', () => {
+  it.each(['1.2', '1.3'])('[H07] that trusts other roots says so, TLS %s', async (version) => {
+    const { lab, root, authority } = standard
+    const left = await witness(
+      standard,
+      async () => {
+        const how = ['--cacert', root.file, '--tls-max', version, '--proxy', `http://127.0.0.1:${lab.proxyPort}`]
+        const asked = run('curl', ['--silent', '--max-time', '5', ...how, `https://${authority}/`], {
+          env: bareEnvironment(),
+        })
+        await expect(asked).rejects.toMatchObject({ code: CURLE_PEER_FAILED_VERIFICATION })
+      },
+      REJECTED,
+    )
+    expect(left.rejected[0]).toMatchObject({ cause: 'certificate_rejected', sni: ALLOWED })
   })
 })
 
