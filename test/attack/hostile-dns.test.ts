@@ -189,6 +189,21 @@ describe('[E08] a short life', () => {
   })
 })
 
+it('[E12] a long list of servers that say nothing makes the wait no longer', async () => {
+  const silent = await Promise.all(Array.from({ length: 12 }, () => silentServer()))
+  const hostsFile = join(folder, 'hosts')
+  const servers = silent.map((socket) => `127.0.0.1:${socket.address().port}`)
+  resolver = new SystemResolver({ hostsFile, resolvConf: hostsFile, now: () => now, servers, timeoutMs: TRY_MS })
+  expect(await bounded()).toEqual({ kind: 'failed', detail: 'ETIMEOUT' })
+  for (const socket of silent) socket.close()
+})
+
+async function silentServer(): Promise<UdpSocket> {
+  const socket = createSocket('udp4')
+  await new Promise<void>((done) => socket.bind(0, '127.0.0.1', done))
+  return socket
+}
+
 it('[E12] a flood of names that are never answered is refused past a bound, and ends', async () => {
   script = () => null
   const answers = await Promise.all(Array.from({ length: 400 }, (_v, i) => resolver.resolve(`n${i}.test`)))

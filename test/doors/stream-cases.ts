@@ -4,7 +4,7 @@ import { expect, it } from 'vitest'
 import { ok } from '../support/scripted-origin.ts'
 import type { Wire } from '../support/wire.ts'
 import { type Bed, refusalOf, type Way } from './support/bed.ts'
-import { pour, settled } from './support/flow.ts'
+import { pour, reset, settled } from './support/flow.ts'
 import { gate } from './support/gate.ts'
 
 const MIB = 1_024 * 1_024
@@ -294,11 +294,4 @@ export function streamCases(way: Way, bed: () => Bed): void {
     await pour(wire, 2 * MIB)
     expect(await wire.closed()).toBe('end')
   })
-}
-
-/** TCP's own reset, under TLS too. */
-function reset(wire: Wire): void {
-  const { socket } = wire
-  const below = (socket as unknown as { _parent?: typeof socket })._parent
-  ;(below ?? socket).resetAndDestroy()
 }

@@ -1,4 +1,4 @@
-// A writer that writes as fast as it may, and how to tell that it may no more.
+// A writer that writes as fast as it may, how to tell that it may no more, and the rude end of a connection.
 
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Wire } from '../../support/wire.ts'
@@ -34,4 +34,11 @@ export async function settled(count: () => number): Promise<number> {
     last = count()
     if (quiet >= QUIET_TURNS && last > 0) return last
   }
+}
+
+/** TCP's own reset, under TLS too. */
+export function reset(wire: Wire): void {
+  const { socket } = wire
+  const below = (socket as unknown as { _parent?: typeof socket })._parent
+  ;(below ?? socket).resetAndDestroy()
 }
