@@ -11,7 +11,8 @@ import { bound, type ClientIdentity, type Connection, peerAddress, unnamed } fro
 import type { Deps } from './deps.ts'
 import { exchange, exchangeMalformed, refuse } from './exchange.ts'
 import { Http1Connection } from './http1-connection.ts'
-import { leafFor, type ReadyLeaf, serveInside, type Tracked } from './inside.ts'
+import { leafFor, type ReadyLeaf, serveInside } from './inside.ts'
+import type { Tracked } from './tracked.ts'
 import { type Refused, refused } from './judge.ts'
 import type { ResponseSink } from './message.ts'
 

@@ -17,6 +17,7 @@ import type { MalformedInput } from './message.ts'
 import { type Peeked, peek } from './peek.ts'
 import { splice } from './splice.ts'
 import { alertAndClose, terminate } from './terminate.ts'
+import type { Tracked } from './tracked.ts'
 
 /** A denied name gets a leaf, to carry its 403, from a burst of 20 and then one a second per client (CONTRACT §3). */
 const DENIED_LEAF_RATE = { requests: 1, per: 'second', burst: 20 } as const
@@ -32,11 +33,6 @@ export interface Opened {
   readonly original: Authority | null
   /** Taken when the CONNECT was judged, so that one name costs the denied-name budget once; null where SNI names the host. */
   readonly leaf: ReadyLeaf | null
-}
-
-export interface Tracked {
-  /** `raw` is the TCP socket. Call the result when the connection no longer speaks HTTP. */
-  track(connection: Http1Connection, raw: Socket): () => void
 }
 
 /** Serves the connection to its end. Never rejects for anything a client can cause. */
@@ -88,7 +84,7 @@ async function serveTls(
   const visible = hello.sni !== null && !hello.ech && connection.refusal === null
   const name = { client: connection.client?.name ?? 'anonymous', ...named.authority }
   const permit = visible ? permitPassthrough(deps.judgement().policy, name) : null
-  if (permit !== null) return splice(socket, connection, permit, deps)
+  if (permit !== null) return splice(socket, connection, permit, deps, tracked)
   const leaf = opened.leaf ?? leafFor(connection, named.authority, deps)
   if (leaf.kind === 'refused') return refuseHandshake(socket, connection, leaf.reason, leaf.why, deps)
   const terminated = await terminate(socket, leaf.context)

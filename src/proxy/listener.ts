@@ -7,7 +7,7 @@ import { type Connection, peerAddress, unnamed } from './connection.ts'
 import type { Deps } from './deps.ts'
 import { serveExplicit } from './explicit.ts'
 import type { Http1Connection } from './http1-connection.ts'
-import type { Tracked } from './inside.ts'
+import type { Tracked } from './tracked.ts'
 import { serveGateway, serveTransparent } from './transparent.ts'
 
 const MAX_CONNECTIONS = 16_384
@@ -30,6 +30,7 @@ export class Listeners implements Tracked {
   readonly #servers: Server[] = []
   readonly #sockets = new Set<Socket>()
   readonly #serving = new Map<Socket, Http1Connection>()
+  readonly #held = new Set<Socket>()
   readonly #running = new Set<Promise<void>>()
   readonly #bySource = new Map<string, number>()
   readonly #emptied: (() => void)[] = []
@@ -47,6 +48,11 @@ export class Listeners implements Tracked {
   track(connection: Http1Connection, raw: Socket): () => void {
     this.#serving.set(raw, connection)
     return () => this.#serving.delete(raw)
+  }
+
+  hold(raw: Socket): () => void {
+    this.#held.add(raw)
+    return () => this.#held.delete(raw)
   }
 
   /** Resolves to the address that is listened on (a port 0 is filled in); rejects when it can not be had. */
@@ -85,8 +91,8 @@ export class Listeners implements Tracked {
     for (const socket of this.#sockets) {
       const connection = this.#serving.get(socket)
       // Nobody has asked for anything yet on a connection that does not speak HTTP by now.
-      if (connection === undefined) socket.destroy()
-      else connection.drain()
+      if (connection !== undefined) connection.drain()
+      else if (!this.#held.has(socket)) socket.destroy()
     }
     if (this.#sockets.size > 0) await within(graceMs, new Promise<void>((resolve) => this.#emptied.push(resolve)))
     for (const connection of this.#serving.values()) connection.interrupt()

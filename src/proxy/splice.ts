@@ -5,16 +5,25 @@ import type { Permit } from '../core/rule.ts'
 import { Attempt } from './attempt.ts'
 import type { Connection } from './connection.ts'
 import type { Deps } from './deps.ts'
+import type { Tracked } from './tracked.ts'
 import { lingerThenClose } from './linger.ts'
 import { alertAndClose } from './terminate.ts'
 
 /** A tunnel in which nothing moved for this long is ended: nobody else's timers watch it. */
 const IDLE_MS = 3_600_000
 
-type Broken = 'client_aborted' | 'upstream_aborted' | null
+/** Who broke a tunnel off; `us`: its idle time or a shutdown; null: an end that one side asked for. */
+type Broken = 'client' | 'origin' | 'us' | null
 
 /** `socket` holds the whole ClientHello unread. Dials the permitted name, never the address that the client dialled. */
-export async function splice(socket: Socket, connection: Connection, permit: Permit, deps: Deps): Promise<void> {
+export async function splice(
+  socket: Socket,
+  connection: Connection,
+  permit: Permit,
+  deps: Deps,
+  tracked: Tracked,
+): Promise<void> {
+  const release = tracked.hold(socket)
   const attempt = new Attempt(connection, 'tls', deps)
   try {
     const enforced = attempt.judgement.mode === 'enforce'
@@ -32,6 +41,7 @@ export async function splice(socket: Socket, connection: Connection, permit: Per
     attempt.upstreamAddress = dialled.address
     await tunnel(socket, dialled.socket, attempt, deps)
   } finally {
+    release()
     attempt.complete()
   }
 }
@@ -48,8 +58,7 @@ async function tunnel(client: Socket, origin: Socket, attempt: Attempt, deps: De
   const broken = await pumped(client, origin)
   attempt.sent.bytes = origin.bytesWritten
   attempt.bytesReceived = origin.bytesRead
-  attempt.outcome = broken ?? 'completed'
-  attempt.reason = broken === 'client_aborted' ? 'client_aborted' : null
+  endOf(attempt, broken, deps)
   deps.trail
     .append({
       event: 'tunnel.closed',
@@ -63,10 +72,18 @@ async function tunnel(client: Socket, origin: Socket, attempt: Attempt, deps: De
     .catch(() => undefined)
 }
 
-/** Resolves when both ways are done: null after an orderly end, else who broke it. Half-closes are passed on. */
+function endOf(attempt: Attempt, broken: Broken, deps: Deps): void {
+  attempt.outcome = { client: 'client_aborted', origin: 'upstream_aborted', us: 'interrupted', none: 'completed' }[
+    broken ?? 'none'
+  ] as Attempt['outcome']
+  if (broken === 'client') attempt.reason = 'client_aborted'
+  if (broken === 'us') attempt.reason = deps.draining() ? 'shutting_down' : 'client_timeout'
+}
+
+/** Resolves when both ways are done. Half-closes are passed on. */
 function pumped(client: Socket, origin: Socket): Promise<Broken> {
   return new Promise((resolve) => {
-    let broken: Broken = null
+    let broken: Broken = 'us'
     let open = 2
     const closed = (): void => {
       open -= 1
@@ -78,13 +95,15 @@ function pumped(client: Socket, origin: Socket): Promise<Broken> {
       client.destroy()
       origin.destroy()
     }
-    const brokenBy = (who: Broken): void => {
-      broken ??= who
+    const because = (why: Broken): void => {
+      if (broken === 'us') broken = why
     }
     client.setTimeout(IDLE_MS, idle)
     origin.setTimeout(IDLE_MS, idle)
-    client.on('error', () => brokenBy('client_aborted'))
-    origin.on('error', () => brokenBy('upstream_aborted'))
+    client.on('error', () => because('client'))
+    origin.on('error', () => because('origin'))
+    client.once('end', () => because(null))
+    origin.once('end', () => because(null))
     client.once('close', closed)
     origin.once('close', closed)
     if (client.destroyed) return idle()

@@ -5,7 +5,8 @@ import { type Authority, formatAuthority, hostFromAddress } from '../core/addres
 import { identify } from '../core/identity.ts'
 import { type Connection, peerAddress, unnamed } from './connection.ts'
 import type { Deps } from './deps.ts'
-import { serveInside, type Tracked } from './inside.ts'
+import { serveInside } from './inside.ts'
+import type { Tracked } from './tracked.ts'
 
 const NOTHING = Buffer.alloc(0)
 

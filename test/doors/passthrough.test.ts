@@ -67,3 +67,26 @@ it('without SNI nothing is spliced: the connection is ended here and refused', a
   socket.destroy()
   expect([answer.status, reasonOf(answer)]).toEqual([403, 'no_matching_rule'])
 })
+
+it('a tunnel under way is waited for at a shutdown, then cut and recorded as interrupted', async () => {
+  const own = await startStandard({
+    origin: (root) => startOrigin(root, PINNED),
+    rules: `  - { id: pinned, passthrough: { hosts: [${PINNED}], ports: [PORT] } }\n`,
+    names: { [PINNED]: ['127.0.0.1'] },
+    extra: 'shutdown: { grace: 1s }',
+  })
+  const { lab, origin, root } = own
+  const socket = await httpsVia(lab, `${PINNED}:${origin.port}`, { ca: root.pem })
+  const stopping = lab.proxy.stop()
+  const answer = await exchangeOn(socket, `GET /late HTTP/1.1\r\nHost: ${PINNED}:${origin.port}\r\n\r\n`)
+  expect(answer.status).toBe(200)
+  await stopping
+  const records = lab.records()
+  expect(records.at(-1)?.event).toBe('proxy.stopped')
+  expect(records.find(({ event }) => event === 'request.completed')).toMatchObject({
+    outcome: 'interrupted',
+    reason: 'shutting_down',
+  })
+  socket.destroy()
+  await own.close()
+})
