@@ -49,7 +49,9 @@ export function matchesService({ services }: CompiledRule, keys: readonly number
 }
 
 export function matchesMethod(rule: CompiledRule, method: string): boolean {
-  return rule.methods === null || rule.methods.has(method)
+  if (rule.methods !== null) return rule.methods.has(method)
+  // SECURITY: TRACE has an origin send back what it was sent, credentials too (RFC 9110 §9.3.8): only a rule that names it allows it.
+  return method !== 'TRACE' || rule.kind !== 'allow'
 }
 
 export function matchesPath(rule: CompiledRule, path: string): boolean {

@@ -116,6 +116,15 @@ describe('[E16] TRACE', () => {
     expect(seenBy(standard)).toEqual([])
   })
 
+  it('where a rule names no methods is refused all the same', async () => {
+    const { lab, origin } = standard
+    lab.reload({ rules: `  - { id: standard, allow: { hosts: [${ALLOWED}], ports: [${origin.port}] } }` })
+    const answer = await ask(lab, 'connect', standard.authority, { method: 'TRACE' })
+    expect([answer.status, reasonOf(answer)]).toEqual([403, 'no_matching_rule'])
+    expect(JSON.parse(answer.body)).toMatchObject({ hint: 'add TRACE to the methods of rule standard' })
+    expect(seenBy(standard)).toEqual([])
+  })
+
   it('with a body is no request', async () => {
     const left = await witness(standard, async () => {
       const socket = await openDoor(standard.lab, 'connect', standard.authority)

@@ -56,6 +56,14 @@ describe('a compiled rule', () => {
     expect(matchesName(compile(spec('allow', {})).rule, 'd', keys)).toBe(true)
   })
 
+  it.each<[string, RuleSpec, boolean]>([
+    ['an allow rule without methods', spec('allow', {}), false],
+    ['an allow rule that names it', spec('allow', { methods: ['TRACE'] }), true],
+    ['a deny rule without methods', spec('deny', {}), true],
+  ])('matches TRACE, which echoes credentials, only where it is named or denied: %s', (_, written, expected) => {
+    expect(matchesMethod(compile(written).rule, 'TRACE')).toBe(expected)
+  })
+
   it('has the methods of access: read-only', () => {
     const { rule } = compile(spec('allow', { access: 'read-only' }))
     expect(['GET', 'HEAD', 'OPTIONS', 'POST', 'get'].map((method) => matchesMethod(rule, method))).toEqual([
