@@ -44,10 +44,10 @@ describe('substitute', () => {
   })
 
   it('gives back any escaped text as it was', () => {
-    const visible = fc.stringMatching(/^[ -~]*$/)
+    const visible = fc.oneof(fc.stringMatching(/^[ -~]*$/), fc.string({ unit: fc.constantFrom(...'${}A_1 file:') }))
     fc.assert(
       fc.property(visible, (text) => {
-        const escaped = text.startsWith('file:') ? `$${text}` : text.replaceAll('${', '$${')
+        const escaped = text.startsWith('file:') ? `$${text}` : text.replaceAll('${', () => '$${')
         fc.pre(!text.startsWith('$file:') && !(text.startsWith('file:') && text.includes('${')))
         expect(substitute(escaped, sources({}))).toEqual({ value: text, findings: [] })
       }),
