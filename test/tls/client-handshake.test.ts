@@ -57,7 +57,7 @@ async function secured(options: ConnectionOptions): Promise<TLSSocket> {
   return socket
 }
 
-describe('clients accept the leaf', () => {
+describe('[H15] strict clients accept the leaf', () => {
   it.skipIf(!HAS_CURL).each(HOSTS)('curl, for %s', async (_, spelled) => {
     const host = parsed(spelled)
     const { port, ca } = await serveHost(host, temporaryDirectory())
