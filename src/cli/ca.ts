@@ -101,12 +101,10 @@ function show(paths: AuthorityPaths, json: boolean): void {
 }
 
 function environment(paths: AuthorityPaths, proxyUrl: string | undefined, json: boolean): void {
-  readAuthorityCertificates(existing(paths))
-  for (const path of [paths.bundle, paths.truststore]) {
-    if (!fileExists(path)) {
-      throw new AuthorityError(`${path}: missing. Fix: mcp-egress ca init --directory ${paths.directory}`)
-    }
-  }
+  const certificates = readAuthorityCertificates(existing(paths))
+  // Both follow from the certificates: what the proxy or `init` has not made yet is made here, so that every path printed is there.
+  if (!fileExists(paths.bundle)) publish(paths.bundle, bundleText(certificates))
+  if (!fileExists(paths.truststore)) publish(paths.truststore, truststore(certificates))
   const variables = runtimeEnvironment({
     ...paths,
     ...(proxyUrl === undefined ? {} : { proxyUrl: checkProxy(proxyUrl) }),

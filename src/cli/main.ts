@@ -45,6 +45,10 @@ function redirectTargets(file: string | undefined): ReturnType<Parameters<typeof
   }
 }
 
+// A reader that has seen enough (`| head`) ends a verb in order; nobody at the other end of stderr must not end the proxy.
+process.stdout.on('error', () => process.exit(EXIT.done))
+process.stderr.on('error', () => undefined)
+
 try {
   await program().parseAsync()
 } catch (error) {
