@@ -55,7 +55,7 @@ async function tunnel(client: Socket, origin: Socket, attempt: Attempt, deps: De
   const about = { request_id: attempt.requestId, kind: 'passthrough' } as const
   const started = performance.now()
   deps.trail.append({ event: 'tunnel.opened', ...about }).catch(() => undefined)
-  const broken = await pumped(client, origin)
+  const broken = await pumped(client, origin, deps)
   attempt.sent.bytes = origin.bytesWritten
   attempt.bytesReceived = origin.bytesRead
   endOf(attempt, broken, deps)
@@ -81,7 +81,7 @@ function endOf(attempt: Attempt, broken: Broken, deps: Deps): void {
 }
 
 /** Resolves when both ways are done. Half-closes are passed on. */
-function pumped(client: Socket, origin: Socket): Promise<Broken> {
+function pumped(client: Socket, origin: Socket, deps: Deps): Promise<Broken> {
   return new Promise((resolve) => {
     let broken: Broken = 'us'
     let open = 2
@@ -104,9 +104,13 @@ function pumped(client: Socket, origin: Socket): Promise<Broken> {
     origin.on('error', () => because('origin'))
     client.once('end', () => because(null))
     origin.once('end', () => because(null))
-    client.once('close', closed)
-    origin.once('close', closed)
-    if (client.destroyed) return idle()
+    // A client may have gone while its origin was dialled: its close has been emitted then, and will not be again.
+    for (const socket of [client, origin]) {
+      if (socket.closed) closed()
+      else socket.once('close', closed)
+    }
+    if (client.destroyed && !deps.draining()) because('client')
+    if (client.destroyed || origin.destroyed) return idle()
     client.pipe(origin)
     origin.pipe(client)
   })
