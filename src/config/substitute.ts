@@ -63,8 +63,9 @@ function fromFile(path: string, sources: Sources, report: (message: string, fix:
 }
 
 function fromEnvironment(text: string, sources: Sources, report: (message: string, fix: string) => void): string {
-  return text.replaceAll(/(\$?)\$\{([^{}]*)(\}?)/g, (written: string, escape: string, name: string, end: string) => {
-    if (escape !== '') return written.slice(1)
+  return text.replaceAll(/\$\$\{|\$\{([^{}]*)(\}?)/g, (written: string, name = '', end = '') => {
+    // Nothing but the escape itself is taken: what follows it may be another one.
+    if (written === '$${') return '${'
     if (end === '' || !/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) {
       report(`${JSON.stringify(written)} names no environment variable`, 'write ${NAME}, or $${ for the text itself')
       return ''

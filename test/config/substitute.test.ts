@@ -43,6 +43,10 @@ describe('substitute', () => {
     expect(substitute({ '${A}': 'x' }, sources({ A: 'one' })).value).toEqual({ '${A}': 'x' })
   })
 
+  it('takes an escape behind an escape', () => {
+    expect(substitute('$${$${A}', sources({}))).toEqual({ value: '${${A}', findings: [] })
+  })
+
   it('gives back any escaped text as it was', () => {
     const visible = fc.oneof(
       fc.stringMatching(/^[ -~]*$/),

@@ -13,11 +13,11 @@ let server: Server
 const sockets: Socket[] = []
 
 beforeEach(async () => {
-  server = createServer((socket) => void sockets.push(socket))
+  server = createServer((accepted) => void sockets.push(accepted))
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
 })
 afterEach(() => {
-  for (const socket of sockets.splice(0)) socket.destroy()
+  for (const open of sockets.splice(0)) open.destroy()
   server.close()
 })
 
