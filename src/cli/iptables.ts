@@ -6,9 +6,12 @@ import { isIP } from 'node:net'
 
 import { Command, Option } from 'commander'
 
-import { applyRules, FirewallError, kernelFamilies, removeRules } from '../jail/firewall.ts'
-import { type Mode, planRules, type RulePlan, type TransparentListener, type UidRange } from '../jail/iptables.ts'
-import { shellScript } from '../jail/restore.ts'
+import { type Backend, type BackendChoice, chooseBackend, FirewallError } from '../jail/backend.ts'
+import { applyRules, kernelFamilies, removeRules } from '../jail/firewall.ts'
+import { type DnsChoice, type Mode, planRules, type RulePlan, type TransparentListener } from '../jail/iptables.ts'
+import { nftRule, nftScript } from '../jail/nft.ts'
+import { ruleText, shellScript } from '../jail/restore.ts'
+import type { RuleSet, UidRange } from '../jail/rule.ts'
 import { EXIT, ExitError } from './exit.ts'
 
 /** Where results go, in whole lines. */
@@ -20,6 +23,8 @@ export interface Output {
 export interface RedirectListeners {
   readonly transparent: readonly TransparentListener[]
   readonly adminPorts: readonly number[]
+  /** Each serves UDP and TCP. */
+  readonly dns: readonly TransparentListener[]
 }
 
 interface Flags {
@@ -29,7 +34,8 @@ interface Flags {
   readonly workloadUid?: string
   readonly inInterface?: string
   readonly ports?: string
-  readonly dns: string
+  readonly dns?: string
+  readonly backend: BackendChoice
   readonly json?: boolean
 }
 
@@ -41,17 +47,18 @@ export function iptablesCommand(
 ): Command {
   const command = new Command('iptables').description('the redirection rules, IPv4 and IPv6')
 
-  planning(command.command('print').description('print the rules as a shell script')).action((flags: Flags) => {
+  planning(command.command('print').description('print the rules as a script')).action((flags: Flags) => {
     const { sets, notes } = plan(flags, loadListeners(flags.config))
-    output.out(flags.json ? json({ notes, rules: sets }) : shellScript(sets, notes))
+    const backend = printedFor(flags.backend, sets)
+    output.out(flags.json ? json({ backend, notes, rules: sets.map(texts(backend)) }) : script(backend, sets, notes))
   })
 
   planning(command.command('apply').description('put the rules in force; again and again if you like')).action(
     (flags: Flags) => {
       const { sets, notes } = plan(flags, loadListeners(flags.config))
-      firewall(() => applyRules(sets))
+      const backend = firewall(() => applyRules(sets, flags.backend))
       const applied = sets.map(({ family, chains }) => ({ family, chains: chains.map(({ name }) => name) }))
-      output.out(flags.json ? json({ notes, applied }) : lines(['Rules are in force.', ...notes]))
+      output.out(flags.json ? json({ backend, notes, applied }) : lines([`Rules are in force (${backend}).`, ...notes]))
     },
   )
 
@@ -63,9 +70,36 @@ export function iptablesCommand(
       const removed = firewall(() => removeRules(kernelFamilies()))
       const count = removed.reduce((sum, { chains }) => sum + chains.length, 0)
       const text = count === 0 ? 'There were no rules of ours.' : `Removed ${count} chains and the jumps to them.`
-      output.out(flags.json ? json({ removed }) : lines([text]))
+      const named = removed.map(({ backend, family, chains }) => ({ backend, family, chains }))
+      output.out(flags.json ? json({ removed: named }) : lines([text]))
     })
   return command
+}
+
+/** Printing needs no tools: where there are none, it is iptables. */
+function printedFor(choice: BackendChoice, sets: readonly RuleSet[]): Backend {
+  try {
+    return chooseBackend(
+      choice,
+      sets.map(({ family }) => family),
+    )
+  } catch (error) {
+    if (error instanceof FirewallError) return 'iptables'
+    throw error
+  }
+}
+
+function script(backend: Backend, sets: readonly RuleSet[], notes: readonly string[]): string {
+  return backend === 'nft' ? nftScript(sets, notes) : shellScript(sets, notes, backend === 'legacy' ? '-legacy' : '')
+}
+
+/** Rules as the back end writes them, for those who read JSON. */
+function texts(backend: Backend): (set: RuleSet) => unknown {
+  const write = backend === 'nft' ? nftRule : ruleText
+  return ({ family, chains }) => ({
+    family,
+    chains: chains.map((chain) => ({ ...chain, rules: chain.rules.map((rule) => write(rule, family)) })),
+  })
 }
 
 function planning(command: Command): Command {
@@ -83,7 +117,15 @@ function planning(command: Command): Command {
     )
     .option('--in-interface <name>', 'where the packets of the workload come in (prerouting)')
     .option('--ports <ports>', 'TCP ports to redirect, comma-separated; other TCP is refused (default: every port)')
-    .option('--dns <what>', 'allow: the resolvers of /etc/resolv.conf; reject; or addresses of resolvers', 'allow')
+    .option(
+      '--dns <what>',
+      'proxy: all questions go to listen.dns; allow: to the resolvers of /etc/resolv.conf; reject; or addresses of resolvers (default: proxy where listen.dns serves, else allow)',
+    )
+    .addOption(
+      new Option('--backend <name>', 'auto: iptables if installed, else nft; legacy: iptables-legacy')
+        .choices(['auto', 'iptables', 'legacy', 'nft'])
+        .default('auto'),
+    )
     .option('--json', 'print JSON')
 }
 
@@ -97,8 +139,9 @@ function plan(flags: Flags, listeners: RedirectListeners): Planned {
       ports: list(flags.ports).map((text) =>
         /^\d{1,5}$/.test(text) ? Number(text) : usage(`--ports: "${text}" is not a port`),
       ),
-      dns: resolvers(flags.dns),
+      dns: dnsChoice(flags.dns),
       listeners: listeners.transparent,
+      dnsListeners: listeners.dns ?? [],
       adminPorts: listeners.adminPorts,
     },
     kernelFamilies(),
@@ -130,8 +173,9 @@ function uid(text: string): number {
   return usage(`there is no user "${text}" here: give a uid, or make the user first`)
 }
 
-function resolvers(text: string): readonly string[] | 'reject' {
-  if (text === 'reject') return 'reject'
+function dnsChoice(text: string | undefined): DnsChoice {
+  if (text === undefined) return { unlessServed: nameservers(resolvConf()) }
+  if (text === 'reject' || text === 'proxy') return text
   return text === 'allow' ? nameservers(resolvConf()) : list(text)
 }
 

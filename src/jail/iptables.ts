@@ -2,21 +2,26 @@
 
 import { isIP } from 'node:net'
 
-export type Family = 'v4' | 'v6'
+import { chains, type Dns, type Layout } from './chains.ts'
+import type { Family, RuleSet, UidRange } from './rule.ts'
+
+export type { Family } from './rule.ts'
+
 export type Mode = 'output' | 'prerouting'
 
-/** A transparent listener as configured. */
+/** A listener as configured. */
 export interface TransparentListener {
   readonly kind: 'tcp'
   readonly host: string
   readonly port: number
 }
 
-/** Numeric user ids, both ends included. */
-export interface UidRange {
-  readonly first: number
-  readonly last: number
-}
+/**
+ * Port 53, UDP and TCP. `proxy`: all questions, whomever they are addressed to, go to the DNS listener. `reject`: no questions, not even
+ * on loopback. Addresses: those resolvers may be asked, and any on loopback. `unlessServed`: `proxy` in each family that a DNS listener
+ * serves, those resolvers in the other.
+ */
+export type DnsChoice = 'proxy' | 'reject' | readonly string[] | { readonly unlessServed: readonly string[] }
 
 export interface RedirectOptions {
   /** `output`: the workload runs on this host or in this network namespace. `prerouting`: this host is its gateway. */
@@ -29,94 +34,110 @@ export interface RedirectOptions {
   readonly inInterface: string | null
   /** TCP ports led in; empty: every port. Other TCP is refused. */
   readonly ports: readonly number[]
-  /** Resolvers the workload may ask on port 53, UDP and TCP; `reject`: none, not even on loopback. */
-  readonly dns: readonly string[] | 'reject'
+  readonly dns: DnsChoice
   readonly listeners: readonly TransparentListener[]
+  /** The proxy's DNS listeners, each UDP and TCP. */
+  readonly dnsListeners?: readonly TransparentListener[]
   /** Ports of the admin listener, which the workload never reaches. */
   readonly adminPorts: readonly number[]
 }
 
-/** A chain of ours; `hook` is the built-in chain that jumps to it, null for one that only our own chains jump to. */
-export interface Chain {
-  readonly table: 'filter' | 'nat'
-  readonly name: string
-  readonly hook: 'OUTPUT' | 'PREROUTING' | 'INPUT' | 'FORWARD' | null
-  /** Rules in order, each as iptables(8) takes it after `-A CHAIN`. */
-  readonly rules: readonly string[]
-}
-
-export interface RuleSet {
-  readonly family: Family
-  /** filter before nat, so that refusal is in force before redirection. */
-  readonly chains: readonly Chain[]
+/**
+ * A network namespace of its own with nobody in it but the workload, and no way out but the proxy's listeners on its loopback. There is
+ * no exempt user: the proxy itself runs elsewhere.
+ */
+export interface JailOptions {
+  readonly mode: 'jail'
+  readonly listeners: readonly TransparentListener[]
+  /** Served on 127.0.0.1 and ::1, UDP and TCP. */
+  readonly dnsPort: number
 }
 
 export type RulePlan =
   | { readonly ok: true; readonly sets: readonly RuleSet[]; readonly notes: readonly string[] }
   | { readonly ok: false; readonly problems: readonly string[] }
 
-/** Every chain this program may own, with the built-in chain that jumps to it. Nothing outside this list is ever touched. */
-export const OWN_CHAINS: readonly Omit<Chain, 'rules'>[] = [
-  { table: 'filter', name: 'MCP_EGRESS_FILTER', hook: 'OUTPUT' },
-  { table: 'filter', name: 'MCP_EGRESS_WORKLOAD', hook: null },
-  { table: 'filter', name: 'MCP_EGRESS_FORWARD', hook: 'FORWARD' },
-  { table: 'filter', name: 'MCP_EGRESS_INPUT', hook: 'INPUT' },
-  { table: 'nat', name: 'MCP_EGRESS_OUT', hook: 'OUTPUT' },
-  { table: 'nat', name: 'MCP_EGRESS_REDIRECT', hook: null },
-  { table: 'nat', name: 'MCP_EGRESS_PRE', hook: 'PREROUTING' },
-]
-
-const LOOPBACK = { v4: '127.0.0.0/8', v6: '::1/128' } as const
-const REJECT_TCP = '-p tcp -j REJECT --reject-with tcp-reset'
-const REJECT_REST = {
-  v4: '-j REJECT --reject-with icmp-port-unreachable',
-  v6: '-j REJECT --reject-with icmp6-port-unreachable',
-} as const
-/** Answers to connections that others opened to a server of the workload; a connection it opened itself is never one. */
-const REPLIES = '-p tcp -m conntrack --ctstate RELATED,ESTABLISHED --ctdir REPLY -j RETURN'
-/** The last segments of a closed socket belong to no process any more, the proxy's own among them. */
-const ORPHANS = '-p tcp -m conntrack --ctstate ESTABLISHED -m owner ! --socket-exists -j RETURN'
-/** Router and neighbour discovery (RFC 4861) and the group reports it needs (RFC 3810): sent by the kernel, no IPv6 without. */
-const NEIGHBOUR_DISCOVERY = [133, 134, 135, 136, 143]
 /** IFNAMSIZ less the terminator; no `+`, which is a wildcard to iptables. */
 const INTERFACE_NAME = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$/
+const FAMILY_NAMES = { v4: 'IPv4', v6: 'IPv6' } as const
 
 /**
  * The rules for `families`, or everything that is wrong with the options, each with its fix.
  * SECURITY: rules without a listener behind them are refused, not planned; so is a proxy that runs as the workload.
  */
-export function planRules(options: RedirectOptions, families: readonly Family[]): RulePlan {
-  const problems = [...optionProblems(options)]
+export function planRules(options: RedirectOptions | JailOptions, families: readonly Family[]): RulePlan {
+  const problems = options.mode === 'jail' ? [] : [...optionProblems(options)]
   const sets: RuleSet[] = []
   for (const family of families) {
     const port = redirectPort(options.listeners, family, options.mode)
-    if (port === null) problems.push(unserved(family, options.mode))
-    else sets.push({ family, chains: chains(options, family, port) })
+    const dns = dnsOf(options, family)
+    if (port === null) problems.push(unserved('transparent', family, options.mode))
+    if (dns === null) problems.push(unserved('dns', family, options.mode))
+    if (port === null || dns === null) continue
+    const layout = layoutOf(options, port, dns)
+    const namespace = options.mode === 'jail' ? 'own' : 'shared'
+    if (layout !== null) sets.push({ family, namespace, chains: chains(layout, family) })
   }
-  return problems.length > 0 ? { ok: false, problems } : { ok: true, sets, notes: notes(options, families) }
+  if (problems.length > 0) return { ok: false, problems }
+  return { ok: true, sets, notes: options.mode === 'jail' ? [] : notes(options, families) }
 }
 
 /** The port of the listener that redirected connections of this family reach, or null. */
-export function redirectPort(listeners: readonly TransparentListener[], family: Family, mode: Mode): number | null {
+export function redirectPort(
+  listeners: readonly TransparentListener[],
+  family: Family,
+  mode: Mode | 'jail',
+): number | null {
   return listeners.find(({ host }) => serving(family, mode).includes(bare(host)))?.port ?? null
 }
 
 /** REDIRECT in OUTPUT arrives on loopback, from PREROUTING on the incoming interface's address. A `::` socket takes IPv4 too. */
-function serving(family: Family, mode: Mode): readonly string[] {
-  if (family === 'v6') return mode === 'output' ? ['::1', '::'] : ['::']
-  return mode === 'output' ? ['127.0.0.1', '0.0.0.0', '::'] : ['0.0.0.0', '::']
+function serving(family: Family, mode: Mode | 'jail'): readonly string[] {
+  if (family === 'v6') return mode === 'prerouting' ? ['::'] : ['::1', '::']
+  return mode === 'prerouting' ? ['0.0.0.0', '::'] : ['127.0.0.1', '0.0.0.0', '::']
+}
+
+/**
+ * As `redirectPort`, for questions. A UDP socket on a wildcard address answers from the address that routing picks; after REDIRECT in
+ * OUTPUT that is not the loopback address the question was led to, and the kernel does not take it for the answer.
+ */
+function dnsPort(options: RedirectOptions | JailOptions, family: Family): number | null {
+  if (options.mode === 'jail') return options.dnsPort
+  const listeners = options.dnsListeners ?? []
+  if (options.mode === 'prerouting') return redirectPort(listeners, family, options.mode)
+  return listeners.find(({ host }) => bare(host) === (family === 'v4' ? '127.0.0.1' : '::1'))?.port ?? null
+}
+
+/** null: the proxy is to answer questions, and has no listener for it. */
+function dnsOf(options: RedirectOptions | JailOptions, family: Family): Dns | null {
+  const choice = options.mode === 'jail' ? 'proxy' : options.dns
+  if (choice === 'reject') return { kind: 'reject' }
+  if (choice !== 'proxy' && !('unlessServed' in choice)) return { kind: 'resolvers', addresses: choice }
+  const port = dnsPort(options, family)
+  if (port !== null) return { kind: 'proxy', port }
+  return choice === 'proxy' ? null : { kind: 'resolvers', addresses: choice.unlessServed }
+}
+
+/** null where an option is missing, which is among the problems already. */
+function layoutOf(options: RedirectOptions | JailOptions, port: number, dns: Dns): Layout | null {
+  if (options.mode === 'jail') return dns.kind === 'proxy' ? { mode: 'jail', port, dnsPort: dns.port } : null
+  const { mode, proxyUid, workloadUids, inInterface, ports, adminPorts } = options
+  const shared = { port, ports, adminPorts, dns }
+  if (mode === 'output') return proxyUid === null ? null : { mode, proxyUid, workloadUids, ...shared }
+  return inInterface === null ? null : { mode, inInterface, ...shared }
 }
 
 function bare(host: string): string {
   return host.startsWith('[') && host.endsWith(']') ? host.slice(1, -1) : host
 }
 
-function unserved(family: Family, mode: Mode): string {
-  const [name, host] =
-    family === 'v4'
-      ? ['IPv4', mode === 'output' ? '127.0.0.1' : '0.0.0.0']
-      : ['IPv6', mode === 'output' ? '[::1]' : '[::]']
-  return `no transparent listener serves redirected ${name} connections: add "${host}:15001" to listen.transparent`
+function unserved(key: 'transparent' | 'dns', family: Family, mode: Mode | 'jail'): string {
+  const name = FAMILY_NAMES[family]
+  const [anywhere, loopback] = family === 'v4' ? ['0.0.0.0', '127.0.0.1'] : ['[::]', '[::1]']
+  const host = mode === 'prerouting' ? anywhere : loopback
+  return key === 'transparent'
+    ? `no transparent listener serves redirected ${name} connections: add "${host}:15001" to listen.transparent`
+    : `no DNS listener serves redirected ${name} questions: add "${host}:15053" to listen.dns, or leave --dns proxy out`
 }
 
 function* optionProblems(options: RedirectOptions): Generator<string> {
@@ -137,102 +158,11 @@ function* optionProblems(options: RedirectOptions): Generator<string> {
   for (const port of options.ports) {
     if (!Number.isInteger(port) || port < 1 || port > 65535) yield `${port} is not a port: 1 to 65535`
   }
-  if (options.dns === 'reject') return
-  for (const address of options.dns) if (isIP(address) === 0) yield `resolver "${address}" is not an IP address`
-}
-
-function chains(options: RedirectOptions, family: Family, port: number): Chain[] {
-  const rules = options.mode === 'output' ? outputRules(options, family, port) : gatewayRules(options, family, port)
-  return OWN_CHAINS.flatMap((chain) => {
-    const own = rules.get(chain.name)
-    return own === undefined ? [] : [{ ...chain, rules: own }]
-  })
-}
-
-function outputRules(options: RedirectOptions, family: Family, port: number): Map<string, string[]> {
-  const everybody = options.workloadUids.length === 0
-  const dispatch = (target: string): string[] => [
-    `-m owner --uid-owner ${options.proxyUid} -j RETURN`,
-    ...(everybody
-      ? [`-j ${target}`]
-      : options.workloadUids.map((uids) => `-m owner --uid-owner ${uid(uids)} -j ${target}`)),
-  ]
-  // Packets without a process only get here when everybody is the workload; a rule for a uid never matches them.
-  const kernel = everybody ? [ORPHANS, ...(family === 'v6' ? NEIGHBOUR_DISCOVERY.map(icmpv6) : [])] : []
-  return new Map([
-    ['MCP_EGRESS_FILTER', dispatch('MCP_EGRESS_WORKLOAD')],
-    [
-      'MCP_EGRESS_WORKLOAD',
-      [
-        REPLIES,
-        // SECURITY: before the loopback rule, which would let the workload talk to the admin listener.
-        ...refusedPorts(options, family),
-        `-d ${LOOPBACK[family]} -j RETURN`,
-        ...kernel,
-        ...resolverRules(options, family),
-        REJECT_TCP,
-        REJECT_REST[family],
-      ],
-    ],
-    ['MCP_EGRESS_OUT', dispatch('MCP_EGRESS_REDIRECT')],
-    [
-      'MCP_EGRESS_REDIRECT',
-      [`-d ${LOOPBACK[family]} -j RETURN`, ...resolverRules(options, family, ['tcp']), ...redirects(options, port)],
-    ],
-  ])
-}
-
-function gatewayRules(options: RedirectOptions, family: Family, port: number): Map<string, string[]> {
-  const others = `! -i ${options.inInterface} -j RETURN`
-  return new Map([
-    ['MCP_EGRESS_FORWARD', [others, REPLIES, ...resolverRules(options, family), REJECT_TCP, REJECT_REST[family]]],
-    ['MCP_EGRESS_INPUT', [others, ...refusedPorts(options, family)]],
-    [
-      'MCP_EGRESS_PRE',
-      [
-        others,
-        // The proxy's other doors on this host stay reachable, and a direct hit on the redirect port shows as one.
-        '-m addrtype --dst-type LOCAL -j RETURN',
-        ...resolverRules(options, family, ['tcp']),
-        ...redirects(options, port),
-      ],
-    ],
-  ])
-}
-
-/** What this very host must not answer: the admin listener, and with `--dns reject` every stub resolver, Docker's too. */
-function refusedPorts(options: RedirectOptions, family: Family): string[] {
-  const admin = options.adminPorts.map((port) => `-p tcp --dport ${port} -j REJECT --reject-with tcp-reset`)
-  if (options.dns !== 'reject') return admin
-  // The port before translation: Docker rewrites 127.0.0.11:53 to a port of its own.
-  const asked = '-m conntrack --ctorigdstport 53 --ctdir ORIGINAL'
-  return [...admin, `-p tcp ${asked} -j REJECT --reject-with tcp-reset`, `-p udp ${asked} ${REJECT_REST[family]}`]
-}
-
-function resolverRules(
-  options: RedirectOptions,
-  family: Family,
-  protocols: readonly string[] = ['udp', 'tcp'],
-): string[] {
-  if (options.dns === 'reject') return []
-  const version = family === 'v4' ? 4 : 6
-  return options.dns
-    .filter((address) => isIP(address) === version)
-    .flatMap((address) => protocols.map((protocol) => `-d ${address} -p ${protocol} --dport 53 -j RETURN`))
-}
-
-function redirects(options: RedirectOptions, port: number): string[] {
-  const target = `-j REDIRECT --to-ports ${port}`
-  if (options.ports.length === 0) return [`-p tcp ${target}`]
-  return options.ports.map((dport) => `-p tcp --dport ${dport} ${target}`)
-}
-
-function icmpv6(type: number): string {
-  return `-p ipv6-icmp --icmpv6-type ${type} -j RETURN`
-}
-
-function uid({ first, last }: UidRange): string {
-  return first === last ? `${first}` : `${first}-${last}`
+  const { dns } = options
+  if (dns === 'reject' || dns === 'proxy') return
+  for (const address of 'unlessServed' in dns ? dns.unlessServed : dns) {
+    if (isIP(address) === 0) yield `resolver "${address}" is not an IP address`
+  }
 }
 
 /** What a reader of the rules has to know about them, one sentence a line. */
@@ -242,26 +172,43 @@ function notes(options: RedirectOptions, families: readonly Family[]): string[] 
       ? `everything that comes in on ${options.inInterface}`
       : options.workloadUids.length === 0
         ? `everybody but uid ${options.proxyUid}, which is the proxy`
-        : `uid ${options.workloadUids.map(uid).join(', ')}; uid ${options.proxyUid} is the proxy`
+        : `uid ${options.workloadUids.map(uids).join(', ')}; uid ${options.proxyUid} is the proxy`
   const ports = options.ports.length === 0 ? 'every port' : `port ${options.ports.join(', ')}`
   return [
     `Workload: ${who}.`,
     `TCP to ${ports} goes to the proxy. All else is refused: other TCP, UDP (QUIC on 443 too), ICMP, every other protocol.`,
-    ...dnsNotes(options),
+    ...dnsNotes(options, families),
     ...(families.includes('v6') ? [] : ['IPv6: this kernel has none, so there are no rules for it.']),
     'A workload that can become the proxy user (root, CAP_SETUID), edit these rules (CAP_NET_ADMIN) or send raw frames (CAP_NET_RAW) gets around them.',
   ]
 }
 
-function dnsNotes({ dns }: RedirectOptions): string[] {
-  if (dns === 'reject') {
-    return [
-      'DNS: refused. Only clients that hand names to the proxy (HTTPS_PROXY) or know them from /etc/hosts get anywhere.',
-    ]
-  }
-  const whom = dns.length === 0 ? 'only resolvers on loopback' : dns.join(', ')
+function uids({ first, last }: UidRange): string {
+  return first === last ? `${first}` : `${first}-${last}`
+}
+
+function dnsNotes(options: RedirectOptions, families: readonly Family[]): string[] {
+  const plans = families.map((family) => ({ family, dns: dnsOf(options, family) }))
+  const led = plans.flatMap(({ family, dns }) => (dns?.kind === 'proxy' ? [FAMILY_NAMES[family]] : []))
+  const proxied = `DNS over ${led.join(' and ')}: every question goes to the proxy, whomever it is addressed to.`
+  const open = plans.find(({ dns }) => dns?.kind === 'resolvers')?.dns
+  return [
+    ...(led.length > 0 ? [proxied] : []),
+    ...(open?.kind === 'resolvers' ? openNotes(open.addresses) : closed(options)),
+  ]
+}
+
+function closed({ dns }: RedirectOptions): string[] {
+  if (dns !== 'reject') return []
+  return [
+    'DNS: refused. Only clients that hand names to the proxy (HTTPS_PROXY) or know them from /etc/hosts get anywhere.',
+  ]
+}
+
+function openNotes(resolvers: readonly string[]): string[] {
+  const whom = resolvers.length === 0 ? 'only resolvers on loopback' : resolvers.join(', ')
   return [
     `DNS: a client resolves a name before it connects, so port 53 stays open, UDP and TCP, to ${whom}.`,
-    'Queries can carry data out. Where clients use HTTPS_PROXY, close this with --dns reject: the proxy resolves for them.',
+    'Queries can carry data out. Close this with a DNS listener of the proxy (listen.dns), or with --dns reject where clients use HTTPS_PROXY.',
   ]
 }

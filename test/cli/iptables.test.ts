@@ -55,7 +55,7 @@ describe('print', () => {
     expect(configFile).toBe('policy.yaml')
     expect(out).toMatch(/^#!\/bin\/sh\n/)
     expect(out).toContain('-A MCP_EGRESS_OUT -m owner --uid-owner 998 -j RETURN\n')
-    expect(out).toContain('-A MCP_EGRESS_OUT -m owner --uid-owner 2000-2999 -j MCP_EGRESS_REDIRECT\n')
+    expect(out).toContain('-A MCP_EGRESS_OUT -m owner --uid-owner 2000-2999 -g MCP_EGRESS_REDIRECT\n')
     expect(out).toContain('-A MCP_EGRESS_WORKLOAD -p tcp --dport 9901 -j REJECT')
     expect(out).toContain('ip6tables-restore --noflush')
   })
@@ -70,6 +70,36 @@ describe('print', () => {
     expect(printed.rules.map(({ family }) => family)).toContain('v4')
     expect(printed.rules[0]?.chains.map(({ name }) => name)).toContain('MCP_EGRESS_REDIRECT')
     expect(printed.notes.join('\n')).toContain('to 192.0.2.53')
+  })
+
+  it('prints for the back end asked for', () => {
+    expect(run(['print', '--proxy-uid', '998', '--backend', 'legacy']).out).toContain(
+      'ip6tables-legacy-restore --noflush',
+    )
+    const { out } = run(['print', '--proxy-uid', '998', '--backend', 'nft'])
+    expect(out).toMatch(/^#!\/usr\/sbin\/nft -f\n# /)
+    expect(out).toContain('delete table ip6 mcp_egress\n')
+    expect(out).toContain('meta skuid 998 return\n')
+    const printed = JSON.parse(run(['print', '--json', '--proxy-uid', '998', '--backend', 'nft']).out) as {
+      backend: string
+      rules: { chains: { rules: string[] }[] }[]
+    }
+    expect(printed.backend).toBe('nft')
+    expect(printed.rules[0]?.chains.flatMap(({ rules }) => rules)).toContain('meta l4proto tcp redirect to :15001')
+  })
+
+  it('leads questions to the DNS listener where there is one, unless told otherwise', () => {
+    const dns: RedirectListeners['dns'] = [
+      { kind: 'tcp', host: '127.0.0.1', port: 15053 },
+      { kind: 'tcp', host: '::1', port: 15053 },
+    ]
+    const led = '-p udp --dport 53 -j REDIRECT --to-ports 15053\n'
+    expect(run(['print', '--proxy-uid', '998'], { ...LISTENERS, dns }).out).toContain(led)
+    expect(run(['print', '--proxy-uid', '998', '--dns', 'proxy'], { ...LISTENERS, dns }).out).toContain(led)
+    expect(run(['print', '--proxy-uid', '998', '--dns', 'allow'], { ...LISTENERS, dns }).out).not.toContain(led)
+    const { error } = run(['print', '--proxy-uid', '998', '--dns', 'proxy'])
+    expect(error?.code).toBe(EXIT.usage)
+    expect(error?.message).toContain('add "127.0.0.1:15053" to listen.dns')
   })
 
   it('serves a gateway', () => {
@@ -124,9 +154,13 @@ describe('with tools that only note what they were asked', () => {
   let path: string | undefined
 
   function tools(body: string): void {
-    for (const tool of ['iptables', 'iptables-restore', 'ip6tables', 'ip6tables-restore']) {
+    const names = ['iptables', 'ip6tables'].flatMap((tool) =>
+      ['', '-nft', '-legacy'].flatMap((kind) => ['', '-restore', '-save'].map((verb) => `${tool}${kind}${verb}`)),
+    )
+    for (const tool of [...names, 'nft']) {
+      const version = `[ "$1" = --version ] && echo "$(basename "$0") v1.8.9 (nf_tables)" && exit`
       // What is asked is read to its end: a tool that leaves early breaks the pipe.
-      writeFileSync(join(folder, tool), `#!/bin/sh\ncat >/dev/null\n${body}\n`, { mode: 0o755 })
+      writeFileSync(join(folder, tool), `#!/bin/sh\ncat >/dev/null\n${version}\n${body}\n`, { mode: 0o755 })
     }
   }
 
@@ -163,6 +197,6 @@ describe('with tools that only note what they were asked', () => {
     tools('echo "Permission denied (you must be root)" >&2; exit 4')
     const { error } = run(args)
     expect(error?.code).toBe(EXIT.failure)
-    expect(error?.message).toContain('iptables -w 5 -t filter -S: Permission denied (you must be root)')
+    expect(error?.message).toMatch(/^iptables(?: -w 5 -t filter -S|-save ?): Permission denied \(you must be root\)/)
   })
 })

@@ -3,7 +3,10 @@
 import { assert, constantFrom, property, string } from 'fast-check'
 import { describe, expect, it } from 'vitest'
 
-import { type Family, OWN_CHAINS, planRules, redirectPort, type RedirectOptions } from '../../src/jail/iptables.ts'
+import { type JailOptions, planRules, redirectPort, type RedirectOptions } from '../../src/jail/iptables.ts'
+import { nftScript } from '../../src/jail/nft.ts'
+import { ruleText, shellScript } from '../../src/jail/restore.ts'
+import { type Family, OWN_CHAINS } from '../../src/jail/rule.ts'
 
 const BOTH: readonly Family[] = ['v4', 'v6']
 
@@ -30,15 +33,15 @@ const GATEWAY: RedirectOptions = {
   listeners: [{ kind: 'tcp', host: '::', port: 15001 }],
 }
 
-function rules(options: RedirectOptions, family: Family, chain: string): readonly string[] {
+function rules(options: RedirectOptions | JailOptions, family: Family, chain: string): readonly string[] {
   const plan = planRules(options, [family])
   if (!plan.ok) throw new Error(plan.problems.join('\n'))
   const found = plan.sets[0]?.chains.find(({ name }) => name === chain)
   if (found === undefined) throw new Error(`no chain ${chain}`)
-  return found.rules
+  return found.rules.map((rule) => ruleText(rule, family))
 }
 
-function problems(options: RedirectOptions, families: readonly Family[] = BOTH): readonly string[] {
+function problems(options: RedirectOptions | JailOptions, families: readonly Family[] = BOTH): readonly string[] {
   const plan = planRules(options, families)
   return plan.ok ? [] : plan.problems
 }
@@ -60,6 +63,16 @@ describe('a plan is refused with its fix', () => {
     ['a gateway with a workload uid', { ...GATEWAY, workloadUids: OUTPUT.workloadUids }, 'carry no uid'],
     ['a wildcard interface', { ...GATEWAY, inInterface: 'eth+' }, 'not an interface name'],
     ['a port out of range', { ...OUTPUT, ports: [65536] }, '65536 is not a port'],
+    [
+      'DNS through a proxy that has no listener for it',
+      { ...OUTPUT, dns: 'proxy' },
+      'add "127.0.0.1:15053" to listen.dns',
+    ],
+    [
+      'DNS through a listener whose answers the kernel would not know',
+      { ...OUTPUT, dns: 'proxy', dnsListeners: [{ kind: 'tcp', host: '0.0.0.0', port: 53 }] },
+      'add "127.0.0.1:15053" to listen.dns',
+    ],
     ['a resolver by name', { ...OUTPUT, dns: ['dns.example'] }, 'resolver "dns.example"'],
   ])('%s', (_sentence, options, fix) => {
     expect(problems(options).join('\n')).toContain(fix)
@@ -92,7 +105,7 @@ describe('output', () => {
   it('exempts the proxy before it looks for the workload', () => {
     expect(rules(OUTPUT, 'v4', 'MCP_EGRESS_OUT')).toEqual([
       '-m owner --uid-owner 998 -j RETURN',
-      '-m owner --uid-owner 1000 -j MCP_EGRESS_REDIRECT',
+      '-m owner --uid-owner 1000 -g MCP_EGRESS_REDIRECT',
     ])
   })
 
@@ -121,13 +134,15 @@ describe('output', () => {
 
   it('takes everybody but the proxy when no workload is named, and then spares what the kernel itself sends', () => {
     const everybody: RedirectOptions = { ...OUTPUT, workloadUids: [] }
-    expect(rules(everybody, 'v4', 'MCP_EGRESS_FILTER')).toEqual([
+    expect(rules(everybody, 'v4', 'MCP_EGRESS_FILTER').filter((rule) => !rule.includes('CONNMARK'))).toEqual([
       '-m owner --uid-owner 998 -j RETURN',
-      '-j MCP_EGRESS_WORKLOAD',
+      '-m owner --uid-owner 0-4294967294 -g MCP_EGRESS_WORKLOAD',
+      '-p tcp -m connmark --mark 0x20000000/0x20000000 -j RETURN',
+      '-g MCP_EGRESS_WORKLOAD',
     ])
-    const sparing = (chain: readonly string[]): string[] => chain.filter((rule) => /socket-exists|icmpv6/.test(rule))
-    expect(sparing(rules(everybody, 'v4', 'MCP_EGRESS_WORKLOAD'))).toHaveLength(1)
-    expect(sparing(rules(everybody, 'v6', 'MCP_EGRESS_WORKLOAD'))).toHaveLength(6)
+    const sparing = (chain: readonly string[]): string[] => chain.filter((rule) => rule.includes('icmpv6'))
+    expect(sparing(rules(everybody, 'v4', 'MCP_EGRESS_WORKLOAD'))).toEqual([])
+    expect(sparing(rules(everybody, 'v6', 'MCP_EGRESS_WORKLOAD'))).toHaveLength(5)
     expect(sparing(rules(OUTPUT, 'v6', 'MCP_EGRESS_WORKLOAD'))).toEqual([])
   })
 
@@ -148,16 +163,100 @@ describe('output', () => {
 
   it('writes a range of users as iptables does', () => {
     const range: RedirectOptions = { ...OUTPUT, workloadUids: [{ first: 2000, last: 2999 }] }
-    expect(rules(range, 'v4', 'MCP_EGRESS_FILTER')).toContain('-m owner --uid-owner 2000-2999 -j MCP_EGRESS_WORKLOAD')
+    expect(rules(range, 'v4', 'MCP_EGRESS_FILTER')).toContain('-m owner --uid-owner 2000-2999 -g MCP_EGRESS_WORKLOAD')
   })
 
   it('with DNS refused, refuses stub resolvers on loopback too and opens no other', () => {
     const workload = rules({ ...OUTPUT, dns: 'reject' }, 'v4', 'MCP_EGRESS_WORKLOAD')
-    expect(workload.filter((rule) => rule.includes('--dport 53'))).toEqual([])
-    expect(workload.filter((rule) => rule.includes('--ctorigdstport 53')).map((rule) => rule.slice(0, 6))).toEqual([
-      '-p tcp',
-      '-p udp',
+    const asking = workload.filter((rule) => / 53\b/.test(rule))
+    expect(asking.map((rule) => rule.replace(/-j REJECT.*/, 'REJECT'))).toEqual([
+      '-p tcp --dport 53 REJECT',
+      '-p tcp -m conntrack --ctorigdstport 53 --ctdir ORIGINAL REJECT',
+      '-p udp --dport 53 REJECT',
+      '-p udp -m conntrack --ctorigdstport 53 --ctdir ORIGINAL REJECT',
     ])
+    expect(workload.indexOf(asking.at(-1) ?? '')).toBeLessThan(workload.indexOf('-d 127.0.0.0/8 -j RETURN'))
+  })
+})
+
+describe('DNS through the proxy', () => {
+  const served: RedirectOptions = {
+    ...OUTPUT,
+    dns: 'proxy',
+    dnsListeners: [
+      { kind: 'tcp', host: '127.0.0.1', port: 15053 },
+      { kind: 'tcp', host: '[::1]', port: 15054 },
+    ],
+  }
+
+  it('leads every question there, before loopback is left alone', () => {
+    expect(rules(served, 'v6', 'MCP_EGRESS_REDIRECT')).toEqual([
+      '-p udp --dport 53 -j REDIRECT --to-ports 15054',
+      '-p tcp --dport 53 -j REDIRECT --to-ports 15054',
+      '-d ::1/128 -j RETURN',
+      '-p tcp -j REDIRECT --to-ports 15002',
+    ])
+  })
+
+  it('refuses on loopback what was not led there, and nothing else', () => {
+    const workload = rules(served, 'v4', 'MCP_EGRESS_WORKLOAD')
+    const order = [
+      '-d 127.0.0.1/32 -p udp --dport 15053 -j RETURN',
+      '-p udp --dport 53 -j REJECT --reject-with icmp-port-unreachable',
+      '-d 127.0.0.0/8 -j RETURN',
+    ].map((rule) => workload.indexOf(rule))
+    expect(order).not.toContain(-1)
+    expect(order).toEqual(order.toSorted((a, b) => a - b))
+  })
+
+  it('at a gateway also takes questions addressed to the gateway itself', () => {
+    const gateway: RedirectOptions = {
+      ...GATEWAY,
+      dns: 'proxy',
+      dnsListeners: [{ kind: 'tcp', host: '::', port: 15053 }],
+    }
+    expect(rules(gateway, 'v4', 'MCP_EGRESS_PRE').slice(0, 4)).toEqual([
+      '! -i eth1 -j RETURN',
+      '-p udp --dport 53 -j REDIRECT --to-ports 15053',
+      '-p tcp --dport 53 -j REDIRECT --to-ports 15053',
+      '-m addrtype --dst-type LOCAL -j RETURN',
+    ])
+  })
+
+  it('is what happens in each family it is served in, unless told otherwise', () => {
+    const unlessServed: RedirectOptions = {
+      ...served,
+      dns: { unlessServed: ['192.0.2.53', '2001:db8::53'] },
+      dnsListeners: [{ kind: 'tcp', host: '127.0.0.1', port: 15053 }],
+    }
+    expect(rules(unlessServed, 'v4', 'MCP_EGRESS_REDIRECT')[0]).toBe('-p udp --dport 53 -j REDIRECT --to-ports 15053')
+    expect(rules(unlessServed, 'v6', 'MCP_EGRESS_REDIRECT')[1]).toBe('-d 2001:db8::53 -p tcp --dport 53 -j RETURN')
+    const plan = planRules(unlessServed, BOTH)
+    const notes = plan.ok ? plan.notes.join('\n') : ''
+    expect(notes).toContain('DNS over IPv4: every question goes to the proxy')
+    expect(notes).toContain('port 53 stays open, UDP and TCP, to 192.0.2.53, 2001:db8::53')
+  })
+})
+
+describe('a jail', () => {
+  const JAIL: JailOptions = {
+    mode: 'jail',
+    listeners: OUTPUT.listeners,
+    dnsPort: 53,
+  }
+
+  it('exempts nobody and leads everything in', () => {
+    expect(rules(JAIL, 'v4', 'MCP_EGRESS_OUT')).toEqual([
+      '-p udp --dport 53 -j REDIRECT --to-ports 53',
+      '-p tcp --dport 53 -j REDIRECT --to-ports 53',
+      '-d 127.0.0.0/8 -j RETURN',
+      '-p tcp -j REDIRECT --to-ports 15001',
+    ])
+    expect(rules(JAIL, 'v4', 'MCP_EGRESS_FILTER').join('\n')).not.toContain('owner')
+  })
+
+  it('needs a listener in each family', () => {
+    expect(problems({ ...JAIL, listeners: [] })).toHaveLength(2)
   })
 })
 
@@ -165,7 +264,9 @@ describe('prerouting', () => {
   it.each(['MCP_EGRESS_FORWARD', 'MCP_EGRESS_INPUT', 'MCP_EGRESS_PRE'])(
     '%s leaves every other interface alone',
     (chain) => {
-      expect(rules(GATEWAY, 'v4', chain)[0]).toBe('! -i eth1 -j RETURN')
+      // A mark decides nothing yet.
+      const deciding = rules(GATEWAY, 'v4', chain).filter((rule) => !rule.includes('CONNMARK'))
+      expect(deciding[0]).toBe('! -i eth1 -j RETURN')
     },
   )
 
@@ -178,16 +279,24 @@ describe('prerouting', () => {
 })
 
 describe('any options', () => {
+  const lengths = (() => {
+    const plan = planRules(GATEWAY, BOTH)
+    if (!plan.ok) throw new Error(plan.problems.join('\n'))
+    return [shellScript(plan.sets, []), nftScript(plan.sets, [])].map((script) => script.split('\n').length)
+  })()
+
   it('plan only chains of ours, and never a line of text from an interface name that is more than one word', () => {
     assert(
       property(string({ unit: constantFrom(...Array.from('eth0._-+ \n\t"\'\\!;é')), maxLength: 17 }), (inInterface) => {
         const plan = planRules({ ...GATEWAY, inInterface }, BOTH)
         if (!plan.ok) return
         const own = new Set(OWN_CHAINS.map(({ name }) => name))
-        for (const { name, rules: lines } of plan.sets.flatMap(({ chains }) => chains)) {
-          expect(own.has(name)).toBe(true)
-          for (const line of lines) expect(line).not.toMatch(/[\n"'\\]/)
-        }
+        for (const { name } of plan.sets.flatMap(({ chains }) => chains)) expect(own.has(name)).toBe(true)
+        const written = [shellScript(plan.sets, []), nftScript(plan.sets, [])].map(
+          (script) => script.split('\n').length,
+        )
+        expect(written).toEqual(lengths)
+        expect(shellScript(plan.sets, [])).not.toMatch(/["\\]/)
         expect(inInterface).toMatch(/^[\w.-]+$/)
       }),
     )

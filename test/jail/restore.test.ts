@@ -2,15 +2,21 @@
 
 import { describe, expect, it } from 'vitest'
 
-import type { RuleSet } from '../../src/jail/iptables.ts'
-import { applyText, type OwnState, ownState, removeText, shellScript } from '../../src/jail/restore.ts'
+import { applyText, listingOf, type OwnState, ownState, removeText, shellScript } from '../../src/jail/restore.ts'
+import type { Rule, RuleSet } from '../../src/jail/rule.ts'
+
+const TCP = { kind: 'protocol', protocol: 'tcp' } as const
+const ON: Rule = { matches: [], verdict: { kind: 'goto', chain: 'MCP_EGRESS_WORKLOAD' } }
+const REFUSED: Rule = { matches: [TCP], verdict: { kind: 'refuse', as: 'reset' } }
+const LED: Rule = { matches: [TCP], verdict: { kind: 'redirect', port: 15001 } }
 
 const SET: RuleSet = {
   family: 'v4',
+  namespace: 'shared',
   chains: [
-    { table: 'filter', name: 'MCP_EGRESS_FILTER', hook: 'OUTPUT', rules: ['-j MCP_EGRESS_WORKLOAD'] },
-    { table: 'filter', name: 'MCP_EGRESS_WORKLOAD', hook: null, rules: ['-p tcp -j REJECT'] },
-    { table: 'nat', name: 'MCP_EGRESS_OUT', hook: 'OUTPUT', rules: ['-p tcp -j REDIRECT --to-ports 15001'] },
+    { table: 'filter', name: 'MCP_EGRESS_FILTER', hook: 'OUTPUT', rules: [ON] },
+    { table: 'filter', name: 'MCP_EGRESS_WORKLOAD', hook: null, rules: [REFUSED] },
+    { table: 'nat', name: 'MCP_EGRESS_OUT', hook: 'OUTPUT', rules: [LED] },
   ],
 }
 
@@ -45,8 +51,8 @@ describe('applying', () => {
 :MCP_EGRESS_FILTER - [0:0]
 :MCP_EGRESS_WORKLOAD - [0:0]
 -I OUTPUT 1 -j MCP_EGRESS_FILTER
--A MCP_EGRESS_FILTER -j MCP_EGRESS_WORKLOAD
--A MCP_EGRESS_WORKLOAD -p tcp -j REJECT
+-A MCP_EGRESS_FILTER -g MCP_EGRESS_WORKLOAD
+-A MCP_EGRESS_WORKLOAD -p tcp -j REJECT --reject-with tcp-reset
 COMMIT
 *nat
 :MCP_EGRESS_OUT - [0:0]
@@ -56,11 +62,37 @@ COMMIT
 `)
   })
 
+  it('takes chains of another mode out in the same transaction', () => {
+    const old = ownState('filter', '-N MCP_EGRESS_FORWARD\n-A FORWARD -j MCP_EGRESS_FORWARD\n')
+    const filter = applyText(SET, [old]).split('COMMIT')[0] ?? ''
+    expect(filter).toContain('-D FORWARD -j MCP_EGRESS_FORWARD\n')
+    expect(filter).toMatch(/-F MCP_EGRESS_FORWARD\n-X MCP_EGRESS_FORWARD\n$/)
+  })
+
   it('takes out every old jump in the same transaction', () => {
     const text = applyText(SET, [ownState('filter', LISTING)])
     expect(text.match(/^-D OUTPUT -j MCP_EGRESS_FILTER$/gm)).toHaveLength(2)
     expect(text.match(/^-I OUTPUT 1 -j MCP_EGRESS_FILTER$/gm)).toHaveLength(1)
   })
+})
+
+it('what iptables-save prints reads as a listing of one table', () => {
+  const saved = `# Generated
+*nat
+:OUTPUT ACCEPT [1:60]
+:MCP_EGRESS_OUT - [0:0]
+-A OUTPUT -j MCP_EGRESS_OUT
+COMMIT
+*filter
+:MCP_EGRESS_FILTER - [0:0]
+COMMIT
+`
+  expect(ownState('nat', listingOf('nat', saved))).toEqual({
+    table: 'nat',
+    chains: ['MCP_EGRESS_OUT'],
+    jumps: [{ hook: 'OUTPUT', chain: 'MCP_EGRESS_OUT' }],
+  })
+  expect(listingOf('mangle' as 'nat', saved)).toBe('')
 })
 
 describe('removing', () => {
