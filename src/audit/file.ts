@@ -154,10 +154,10 @@ function attempt<T>(path: string, fix: string, action: () => T): T {
     return action()
   } catch (error) {
     const link = (error as NodeJS.ErrnoException).code === 'ELOOP'
-    throw refused(path, link ? 'is a symbolic link' : `can not be used, ${(error as Error).message}`, fix)
+    throw refused(path, link ? 'is a symbolic link' : `can not be used, ${(error as Error).message}`, fix, error)
   }
 }
 
-function refused(path: string, why: string, fix: string): Error {
-  return new Error(`audit trail ${path} ${why}: ${fix}`)
+function refused(path: string, why: string, fix: string, cause?: unknown): Error {
+  return new Error(`audit trail ${path} ${why}: ${fix}`, { cause })
 }

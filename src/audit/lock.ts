@@ -8,6 +8,14 @@ import type * as Koffi from 'koffi'
 const LOCK_EX = 2
 const LOCK_NB = 4
 
+/** Another process has it. */
+export class LockHeld extends Error {
+  constructor(message: string) {
+    super(message)
+    this.name = 'LockHeld'
+  }
+}
+
 /**
  * Takes `file` until the returned function is called or the process ends, and writes the process id and `now` into it for a reader.
  * The kernel drops the lock with its holder, so none is ever stale; process ids, which repeat from container to container,
@@ -18,7 +26,7 @@ export function takeLock(file: string, now: Date): () => void {
   try {
     if (flock()(fd, LOCK_EX | LOCK_NB) !== 0) {
       const holder = readFileSync(fd, 'latin1').slice(0, 64).trim()
-      throw new Error(
+      throw new LockHeld(
         `it is being written by another process (${/^pid \d+ since [\dTZ:.-]+$/.exec(holder)?.[0] ?? 'unknown'})`,
       )
     }

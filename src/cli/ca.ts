@@ -5,19 +5,12 @@ import { chmodSync, mkdirSync, readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { Command } from 'commander'
 import { openAuthority, readAuthorityCertificates } from '../tls/authority.ts'
-import {
-  AuthorityError,
-  type AuthorityPaths,
-  authorityPaths,
-  errorCode,
-  fileExists,
-  publishFile,
-} from '../tls/authority-files.ts'
+import { AuthorityError, type AuthorityPaths, authorityPaths, errorCode, fileExists } from '../tls/authority-files.ts'
 import { bundleText } from '../tls/bundle.ts'
 import { truststore } from '../tls/pkcs12.ts'
-import { runtimeEnvironment } from '../tls/runtime-env.ts'
 import { TrustError } from '../tls/trust.ts'
 import { EXIT, ExitError } from './exit.ts'
+import { publish, trustingEnvironment } from './trusting-environment.ts'
 
 /** What says where the CA is: a configuration file, or its folder itself. */
 export interface DirectoryOptions {
@@ -101,14 +94,7 @@ function show(paths: AuthorityPaths, json: boolean): void {
 }
 
 function environment(paths: AuthorityPaths, proxyUrl: string | undefined, json: boolean): void {
-  const certificates = readAuthorityCertificates(existing(paths))
-  // Both follow from the certificates: what the proxy or `init` has not made yet is made here, so that every path printed is there.
-  if (!fileExists(paths.bundle)) publish(paths.bundle, bundleText(certificates))
-  if (!fileExists(paths.truststore)) publish(paths.truststore, truststore(certificates))
-  const variables = runtimeEnvironment({
-    ...paths,
-    ...(proxyUrl === undefined ? {} : { proxyUrl: checkProxy(proxyUrl) }),
-  })
+  const variables = trustingEnvironment(existing(paths), proxyUrl === undefined ? undefined : checkProxy(proxyUrl))
   if (json) return printJson(variables)
   for (const [name, value] of Object.entries(variables)) print(`export ${name}=${shellQuoted(value)}\n`)
 }
@@ -147,17 +133,6 @@ function mkdir(path: string): void {
     if (mkdirSync(path, { recursive: true }) !== undefined) chmodSync(path, 0o755)
   } catch (error) {
     throw new ExitError(EXIT.failure, `${path}: can not be created (${errorCode(error)})`)
-  }
-}
-
-function publish(path: string, content: string | Uint8Array): void {
-  try {
-    publishFile(path, content)
-  } catch (error) {
-    throw new ExitError(
-      EXIT.failure,
-      `${path}: can not be written (${errorCode(error)}). Fix: mcp-egress ca export to a writable folder`,
-    )
   }
 }
 
