@@ -12,6 +12,7 @@ import { initCommand } from './init.ts'
 import { iptablesCommand } from './iptables.ts'
 import { configOf } from './loaded.ts'
 import { proxyCommand } from './proxy.ts'
+import { runCommand } from './run.ts'
 import { testCommand } from './test-policy.ts'
 import { validateConfigCommand } from './validate-config.ts'
 import { VERSION } from './version.ts'
@@ -24,6 +25,7 @@ function program(): Command {
     .enablePositionalOptions()
   const verbs = [
     proxyCommand(),
+    runCommand(),
     initCommand((directory) => openAuthority(directory, new Date()).fingerprint256),
     validateConfigCommand(),
     explainCommand(),
@@ -41,6 +43,7 @@ function redirectTargets(file: string | undefined): ReturnType<Parameters<typeof
   const { listen } = configOf(file)
   return {
     transparent: listen.transparent.flatMap((address) => (address.kind === 'tcp' ? [address] : [])),
+    dns: listen.dns.flatMap((address) => (address.kind === 'tcp' ? [address] : [])),
     adminPorts: listen.admin.flatMap((address) => (address.kind === 'tcp' ? [address.port] : [])),
   }
 }

@@ -16,6 +16,12 @@ export interface Decision {
   readonly reason: Reason | null
 }
 
+const OUTCOME_OF_LOSS = {
+  client_aborted: 'client_aborted',
+  shutting_down: 'interrupted',
+  policy_revoked: 'revoked',
+} as const
+
 const NO_FACTS: RequestFacts = {
   method: '',
   scheme: 'http',
@@ -29,7 +35,8 @@ const NO_FACTS: RequestFacts = {
 
 export class Attempt {
   readonly requestId: string
-  readonly judgement: Judgement
+  /** What it is decided by: at the time of the decision the one in force. */
+  judgement: Judgement
   readonly #connection: Connection
   readonly #deps: Deps
   readonly #protocol: Protocol
@@ -44,7 +51,7 @@ export class Attempt {
   upstreamAddress: string | null = null
   timings: UpstreamTimings = { dns: null, connect: null, tls: null, firstByte: null }
   flags: string[] = []
-  readonly sent: SentSoFar = { bytes: 0, trailerNames: [] }
+  readonly sent: SentSoFar = { bytes: 0, trailerNames: [], address: null }
   bytesReceived = 0
 
   constructor(connection: Connection, protocol: Protocol, deps: Deps) {
@@ -98,10 +105,11 @@ export class Attempt {
     return true
   }
 
-  /** Nobody is left to answer: the client went away, or a shutdown would not wait for it any longer. */
-  lost(link: ClientLink): void {
-    this.outcome = link.interrupted ? 'interrupted' : 'client_aborted'
-    this.reason = link.interrupted ? 'shutting_down' : 'client_aborted'
+  /** Nobody is left to answer: the client went away, a shutdown would not wait for it any longer, or the policy took it back. */
+  lost({ interrupted }: Pick<ClientLink, 'interrupted'>): void {
+    const why = interrupted ?? 'client_aborted'
+    this.reason = why
+    this.outcome = OUTCOME_OF_LOSS[why]
   }
 
   /** Writes the end. Called once, from a `finally`; a decision that could not be written has no end either. */
@@ -109,6 +117,7 @@ export class Attempt {
     if (this.#ended || !this.#decided) return
     this.#ended = true
     const durationMs = performance.now() - this.#started
+    if (this.outcome === 'revoked') this.#deps.metrics.revoked()
     this.#deps.metrics.completed({
       durationMs,
       bytesSent: this.sent.bytes,

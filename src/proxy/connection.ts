@@ -18,6 +18,8 @@ export interface Connection {
   readonly source: string | null
   /** Null: proxy credentials of each request decide (absolute-form). */
   readonly client: ClientIdentity | null
+  /** The proxy credentials of its CONNECT, null without: they are looked at again for each request inside it. */
+  readonly credentials: string | null
   readonly names: ConnectionNames
   readonly connectAuthority: string | null
   readonly sni: string | null

@@ -12,11 +12,12 @@ import type { Redactor } from '../core/redact.ts'
 import type { Limiter } from '../limits/limiter.ts'
 import type { DecisionLine } from './decision-line.ts'
 import type { Deadlines } from './deadlines.ts'
+import type { Live } from './live.ts'
 import type { OriginalDestination } from './original-destination.ts'
 import type { PeekDeadlines } from './peek.ts'
 import type { Upstream } from './upstream.ts'
 
-/** The policy in force and what is recorded of it. Read once for each request: a reload swaps the whole value. */
+/** The policy in force and what is recorded of it. Read once for each decision: a reload swaps the whole value. */
 export interface Judgement {
   readonly policy: Policy
   readonly policyHash: string
@@ -36,6 +37,8 @@ export interface Deps {
   readonly redactor: Redactor
   readonly metrics: Metrics
   readonly limiter: Limiter
+  /** What is open and is judged again at a reload. */
+  readonly live: Live
   readonly leaves: Leaves
   readonly upstream: Upstream
   readonly originalDestination: (socket: Socket) => OriginalDestination

@@ -81,6 +81,7 @@ export class Dialer {
   async dial(permit: Permit): Promise<Dialled> {
     const started = performance.now()
     const checked = await this.check(permit)
+    const checkedBy = this.#options.addresses()
     const resolved = performance.now()
     const dnsMs = permit.host.kind === 'name' ? resolved - started : null
     if (checked.kind === 'failed') return { ...checked, timings: { dns: dnsMs, connect: null, tls: null } }
@@ -89,13 +90,29 @@ export class Dialer {
     const timings = { dns: dnsMs, connect: connected - resolved, tls: null }
     if (tcp.kind === 'failed') return { ...tcp, timings }
     const address = formatPeer(tcp.socket)
+    const recheck = (): Failure | null => this.#recheck(tcp.socket, checkedBy)
+    const forbidden = recheck()
+    if (forbidden !== null) return { ...forbidden, timings }
     // Plain TCP has no close of its own: its FIN is all there is. A permit for CONNECT is for bytes whose TLS is not ours.
     if (permit.scheme === 'http' || permit.method === 'CONNECT')
       return { kind: 'connected', socket: tcp.socket, address, timings, cutOff: () => false }
     const tls = await this.#secure(tcp.socket, permit)
     const done = { ...timings, tls: performance.now() - connected }
     if (tls.kind === 'failed') return { ...tls, timings: done }
+    const forbiddenSince = recheck()
+    if (forbiddenSince !== null) return { ...forbiddenSince, timings: done }
     return { kind: 'connected', socket: tls.socket, address, timings: done, cutOff: tls.cutOff }
+  }
+
+  /** SECURITY: a reload may have forbidden the address while it was dialled; what was connected by then is not used. */
+  #recheck(socket: Socket, checkedBy: AddressPolicy): Failure | null {
+    const { remoteAddress } = socket
+    // One that has closed already can carry nothing anyway.
+    if (this.#options.addresses() === checkedBy || remoteAddress === undefined) return null
+    const judged = judgeAddress(this.#options.addresses(), remoteAddress)
+    if (judged.allowed) return null
+    socket.destroy()
+    return fail('address_denied', `${remoteAddress} is a ${judged.cls} address`)
   }
 
   #secure(socket: Socket, permit: Permit): Promise<Secured | Failure> {

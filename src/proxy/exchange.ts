@@ -1,6 +1,7 @@
 // The request, top to bottom: judged, written down, sent, relayed, ended.
 
 import { endToEndInterimHeaders } from '../core/framing.ts'
+import type { Route } from '../core/revocation.ts'
 import { judge, type Proceed, type Refused, refused } from './judge.ts'
 import { refusalAnswer } from './answer.ts'
 import { Attempt } from './attempt.ts'
@@ -9,21 +10,40 @@ import type { Deps } from './deps.ts'
 import { recordMalformed } from './malformed.ts'
 import type { ClientLink, IncomingRequest, MalformedInput, ResponseSink } from './message.ts'
 import { relay } from './relay.ts'
+import { watchRequest } from './revocation.ts'
 
-/** Resolves when the sink was ended or aborted and the end of the attempt was handed to the trail. Never rejects. */
-export async function exchange(connection: Connection, incoming: IncomingRequest, deps: Deps): Promise<void> {
+/**
+ * Resolves when the sink was ended or aborted and the end of the attempt was handed to the trail: to where the request was
+ * permitted to go, null where it was not. Never rejects.
+ */
+export async function exchange(connection: Connection, incoming: IncomingRequest, deps: Deps): Promise<Route | null> {
   const attempt = new Attempt(connection, incoming.protocol, deps)
-  const { sink, link } = incoming
+  const { sink } = incoming
   try {
     const judged = await judge(connection, incoming, attempt, deps)
-    if (judged.kind === 'refused') return await refuse(attempt, sink, judged)
+    if (judged.kind === 'refused') {
+      await refuse(attempt, sink, judged)
+      return null
+    }
+    await proceed(attempt, incoming, judged, deps)
+    const { scheme, host, port } = judged.permit
+    return { asker: judged.asker, scheme, host, port }
+  } finally {
+    if (!sink.started) sink.abort()
+    attempt.complete()
+  }
+}
+
+async function proceed(attempt: Attempt, incoming: IncomingRequest, judged: Proceed, deps: Deps): Promise<void> {
+  const { sink, link } = incoming
+  const unwatch = watchRequest(attempt, judged, link, deps)
+  try {
     // SECURITY: the record is the permission to proceed. No record, no upstream byte.
     if (!(await attempt.decide(judged.decision))) return answer(attempt, sink, unrecorded())
     if (link.gone) return abandon(attempt, sink, link)
     await forward(attempt, incoming, judged, deps)
   } finally {
-    if (!sink.started) sink.abort()
-    attempt.complete()
+    unwatch()
   }
 }
 

@@ -6,6 +6,7 @@ import { headerValue, headerValues, type RequestHead, soleValue } from '../core/
 import { identify, tokenClients } from '../core/identity.ts'
 import { couldAllow, couldAllowAny } from '../core/policy.ts'
 import type { Reason } from '../core/refusal.ts'
+import type { Route } from '../core/revocation.ts'
 import { Attempt } from './attempt.ts'
 import { bound, type ClientIdentity, type Connection, peerAddress, unnamed } from './connection.ts'
 import type { Deps } from './deps.ts'
@@ -15,6 +16,7 @@ import { leafFor, type ReadyLeaf, serveInside } from './inside.ts'
 import type { Tracked } from './tracked.ts'
 import { type Refused, refused } from './judge.ts'
 import type { ResponseSink } from './message.ts'
+import { watchIdle } from './revocation.ts'
 
 const ESTABLISHED = 'HTTP/1.1 200 Connection Established\r\n\r\n'
 
@@ -25,6 +27,7 @@ export async function serveExplicit(socket: Socket, deps: Deps, tracked: Tracked
     door: 'absolute',
     source: peerAddress(socket),
     client: null,
+    credentials: null,
     names: unnamed(null, true),
     connectAuthority: null,
     sni: null,
@@ -33,11 +36,14 @@ export async function serveExplicit(socket: Socket, deps: Deps, tracked: Tracked
     securityFlags: [],
   }
   let tunnel: (() => Promise<void>) | null = null
+  let last: Route | null = null
   const http = new Http1Connection(
     socket,
     socket,
     {
-      request: (incoming) => exchange(connection, incoming, deps),
+      request: async (incoming) => {
+        last = (await exchange(connection, incoming, deps)) ?? last
+      },
       malformed: (input, sink, link) => exchangeMalformed(connection, input, sink, link, deps),
       connect: async (head, sink, _link, takeOver) => {
         const opened = await openTunnel(connection, head, sink, deps)
@@ -51,10 +57,12 @@ export async function serveExplicit(socket: Socket, deps: Deps, tracked: Tracked
     deps.deadlines,
   )
   const untrack = tracked.track(http, socket)
+  const unwatch = watchIdle(http, () => last, deps)
   try {
     await http.serve()
   } finally {
     untrack()
+    unwatch()
   }
   await (tunnel as (() => Promise<void>) | null)?.()
 }
@@ -85,7 +93,8 @@ async function openTunnel(base: Connection, head: RequestHead, sink: ResponseSin
     )
   }
   const client = identifyConnect(base, head, deps)
-  const connection = { ...draft, client: client === 'invalid' ? null : client }
+  const credentials = soleValue(head.headers, 'proxy-authorization')
+  const connection = { ...draft, ...(client === 'invalid' ? {} : { client, credentials }) }
   const refusal = client === 'invalid' ? badCredentials() : judgeConnect(client, authority, head, deps)
   if (refusal !== null) return refuseConnect(connection, authority, head, sink, refusal, deps)
   const leaf = leafFor(connection, authority, deps)

@@ -8,7 +8,7 @@ import { DEADLINES, type Deadlines } from './deadlines.ts'
 import { Http1Body } from './http1-body.ts'
 import { Http1Sink } from './http1-sink.ts'
 import { lingerThenClose } from './linger.ts'
-import type { BodyPart, BodyReader, ClientLink, IncomingRequest, MalformedInput, ResponseSink } from './message.ts'
+import type { BodyReader, ClientLink, IncomingRequest, Interruption, MalformedInput, ResponseSink } from './message.ts'
 
 /** Pipelined bytes kept while an answer is under way; more stay in the kernel. */
 const MAX_PIPELINED_BYTES = HEAD_LIMITS.maxHeadBytes + 4
@@ -44,7 +44,7 @@ export class Http1Connection implements ClientLink {
   #busy = false
   #brokenOff = false
   gone = false
-  interrupted = false
+  interrupted: Interruption | null = null
 
   /** `socket` carries HTTP, `raw` is the TCP socket under it (the same one without TLS). */
   constructor(socket: Socket, raw: Socket, events: Http1Events, deadlines: Deadlines = DEADLINES) {
@@ -62,13 +62,18 @@ export class Http1Connection implements ClientLink {
   /** No further request is read; the one under way ends with `Connection: close`. */
   drain(): void {
     this.#draining = true
+    this.closeIdle()
+  }
+
+  /** Closes it if nothing of a request has arrived that was not answered. */
+  closeIdle(): void {
     if (!this.#busy && this.#pending.length === 0) this.#socket.destroy()
   }
 
-  /** Ends what is under way, in a way that no client reads as the end of a message. */
-  interrupt(): void {
-    this.interrupted = true
+  interrupt(why: Interruption): void {
+    if (!this.gone) this.interrupted = why
     this.#breakOff()
+    this.#leave()
   }
 
   async serve(): Promise<void> {
@@ -148,7 +153,7 @@ export class Http1Connection implements ClientLink {
     this.#body = new Http1Body(framing.body, queue, 'malformed')
     this.#feedBody(EMPTY)
     return {
-      read: (): Promise<BodyPart> => {
+      read: (): ReturnType<BodyReader['read']> => {
         // RFC 9110 §10.1.1: 100 only when the request may proceed, which is when somebody wants its body.
         if (continueOwed && queue.empty && !queue.finished) sink.informational(100, [])
         continueOwed = false

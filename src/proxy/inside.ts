@@ -2,9 +2,11 @@
 
 import type { Socket } from 'node:net'
 import { type Authority, parseServerName, sameHost } from '../core/address.ts'
+import { identify } from '../core/identity.ts'
 import { couldAllow, decide, permitPassthrough } from '../core/policy.ts'
 import type { TlsRejectionCause } from '../core/record.ts'
 import type { Reason } from '../core/refusal.ts'
+import type { Route } from '../core/revocation.ts'
 import { Attempt } from './attempt.ts'
 import { bound, type Connection, unnamed } from './connection.ts'
 import type { Deps } from './deps.ts'
@@ -15,6 +17,7 @@ import { lingerThenClose } from './linger.ts'
 import { recordMalformed } from './malformed.ts'
 import type { MalformedInput } from './message.ts'
 import { type Peeked, peek } from './peek.ts'
+import { watchIdle, watchSilent } from './revocation.ts'
 import { splice } from './splice.ts'
 import { alertAndClose, terminate } from './terminate.ts'
 import type { Tracked } from './tracked.ts'
@@ -43,7 +46,11 @@ export async function serveInside(
   deps: Deps,
   tracked: Tracked,
 ): Promise<void> {
+  const { connection, authority } = opened
+  const silent = authority !== null && rest.length === 0
+  const unwatch = silent ? watchSilent(socket, { asker: connection, scheme: null, ...authority }, deps) : null
   const peeked = await peek(socket, rest, deps.peekDeadlines)
+  unwatch?.()
   switch (peeked.kind) {
     case 'nothing':
       socket.destroy()
@@ -79,10 +86,22 @@ async function serveTls(
     const names = { ...draft.names, scheme: 'https' as const, expected: opened.authority }
     return refuseHandshake(socket, { ...draft, names }, named.reason, named.why, deps)
   }
-  const connection: Connection = { ...draft, names: bound('https', named.authority) }
+  const names = bound('https', named.authority)
+  // A reload while the hello was awaited: who this is may have changed, with what is allowed.
+  const found = identify(deps.judgement().identity, draft)
+  if (found.kind === 'invalid') {
+    return refuseHandshake(
+      socket,
+      { ...draft, names },
+      'proxy_auth',
+      'the client of the CONNECT is none any more',
+      deps,
+    )
+  }
+  const connection: Connection = { ...draft, client: { name: found.name, by: found.by }, names }
   // SECURITY: what is spliced is not seen, so it needs a name in the clear and a rule that says so (CONTRACT §2).
   const visible = hello.sni !== null && !hello.ech && connection.refusal === null
-  const name = { client: connection.client?.name ?? 'anonymous', ...named.authority }
+  const name = { client: found.name, ...named.authority }
   const permit = visible ? permitPassthrough(deps.judgement().policy, name) : null
   if (permit !== null) return splice(socket, connection, permit, deps, tracked)
   const leaf = opened.leaf ?? leafFor(connection, named.authority, deps)
@@ -166,10 +185,12 @@ async function serveHttp(
   tracked: Tracked,
 ): Promise<boolean> {
   let served = false
+  const { expected, scheme } = connection.names
+  let last: Route | null = expected === null ? null : { asker: connection, scheme, ...expected }
   const events: Http1Events = {
-    request: (incoming) => {
+    request: async (incoming) => {
       served = true
-      return exchange(connection, incoming, deps)
+      last = (await exchange(connection, incoming, deps)) ?? last
     },
     malformed: (input, sink, link) => {
       served = true
@@ -185,10 +206,12 @@ async function serveHttp(
   }
   const http = new Http1Connection(socket, raw, events, deps.deadlines)
   const untrack = tracked.track(http, raw)
+  const unwatch = watchIdle(http, () => last, deps)
   try {
     await http.serve()
   } finally {
     untrack()
+    unwatch()
   }
   return served
 }

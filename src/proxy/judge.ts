@@ -6,15 +6,18 @@ import { soleValue } from '../core/http1.ts'
 import { identify, tokenClients } from '../core/identity.ts'
 import { decide, judgeBody, limitDenied } from '../core/policy.ts'
 import type { Reason } from '../core/refusal.ts'
-import type { Denial, NeedsBody, Permit, Subject } from '../core/rule.ts'
+import type { Denial, NeedsBody, Permit, Subject, Verdict } from '../core/rule.ts'
+import type { Asker } from '../core/revocation.ts'
 import { readSubject } from '../core/subject.ts'
 import type { RateState } from './answer.ts'
 import type { Attempt, Decision } from './attempt.ts'
 import { bufferedBody } from './body-queue.ts'
 import type { Connection } from './connection.ts'
 import type { Deps } from './deps.ts'
-import type { BodyReader, IncomingRequest } from './message.ts'
+import type { BodyPart, BodyReader, IncomingRequest } from './message.ts'
 import type { OutgoingBody } from './upstream.ts'
+
+const EMPTY = Buffer.alloc(0)
 
 export interface Refused {
   readonly kind: 'refused'
@@ -29,9 +32,13 @@ export interface Proceed {
   readonly permit: Permit
   readonly decision: Decision
   readonly body: OutgoingBody | null
+  /** What was judged, and by what it would be judged again. */
+  readonly subject: Subject
+  readonly asker: Asker
 }
 
 export type Judged = Refused | Proceed
+type Ruled = Refused | Omit<Proceed, 'subject' | 'asker'>
 
 export const refused = (reason: Reason, hint: string): Refused => ({ kind: 'refused', reason, rule: null, hint })
 
@@ -47,34 +54,53 @@ export async function judge(
   if (deps.draining()) return refused('shutting_down', 'try again in a moment')
   if (connection.refusal !== null) return refused(connection.refusal, 'this connection reached the proxy itself')
   if (read.kind === 'refused') return refused(read.reason, read.why)
-  const identified = clientOf(connection, incoming, attempt)
-  if (identified !== null) return identified
-  const subject: Subject = { ...read.subject, client: attempt.client.name }
-  const literal = judgeLiteral(subject, attempt, deps)
-  if (literal !== null) return literal
-  const verdict = decide(attempt.judgement.policy, subject)
-  const declared =
-    incoming.framing.kind === 'ok' && incoming.framing.body.kind === 'length' ? incoming.framing.body : null
-  const body = incoming.body === null ? null : { reader: incoming.body, length: declared?.length ?? null }
-  if (verdict.kind === 'denial' && missesCredentials(connection, subject, verdict.reason, attempt)) {
-    return refused('proxy_auth', 'a client with proxy credentials may do this')
+  const asker = askerOf(connection, incoming)
+  const body = bodyOf(incoming)
+  let reading: Promise<Whole> | null = null
+  for (;;) {
+    // SECURITY: what decides is the policy in force now; another may have come while the body was awaited.
+    attempt.judgement = deps.judgement()
+    const identified = identifyAsker(asker, attempt)
+    if (identified !== null) return identified
+    const subject: Subject = { ...read.subject, client: attempt.client.name }
+    const literal = judgeLiteral(subject, attempt, deps)
+    if (literal !== null) return literal
+    const verdict = decide(attempt.judgement.policy, subject)
+    if (verdict.kind === 'denial' && missesCredentials(connection, subject, verdict.reason, attempt)) {
+      return refused('proxy_auth', 'a client with proxy credentials may do this')
+    }
+    if (verdict.kind === 'denial' && verdict.observed === null) return refusedBy(verdict)
+    // A body that is being read is waited for in any case: it has to be sent from its beginning.
+    if (verdict.kind === 'needs-body') reading ??= readWhole(body)
+    const whole = reading === null ? null : await unlessReloaded(reading, attempt, deps)
+    if (whole === 'reloaded') continue
+    if (whole?.kind === 'failed') return refused(whole.reason, whole.detail)
+    return carried(ruled(verdict, whole, subject, incoming, body, attempt, deps), subject, asker)
   }
-  if (verdict.kind === 'denial') return carried(denied(verdict, body))
-  if (verdict.kind === 'permit') return carried(limited(verdict.permit, body, attempt, deps))
-  return carried(await inspected(verdict, subject, incoming, body, attempt, deps))
+}
+
+function bodyOf({ framing, body }: IncomingRequest): OutgoingBody | null {
+  if (body === null) return null
+  const declared = framing.kind === 'ok' && framing.body.kind === 'length' ? framing.body.length : null
+  return { reader: body, length: declared }
 }
 
 /** Unknown means no: an upgrade that policy allows but no tunnel here carries is refused, not served as something else. */
-function carried(judged: Judged): Judged {
-  if (judged.kind === 'refused' || judged.permit.upgrade === null) return judged
+function carried(judged: Ruled, subject: Subject, asker: Asker): Judged {
+  if (judged.kind === 'refused') return judged
+  if (judged.permit.upgrade === null) return { ...judged, subject, asker }
   return refused('upgrade_denied', `this version does not carry ${judged.permit.upgrade}`)
 }
 
 /** Proxy credentials on a request are the client's word for this request; on CONNECT they were the word for all inside it. */
-function clientOf(connection: Connection, incoming: IncomingRequest, attempt: Attempt): Refused | null {
-  if (connection.client !== null) return null
-  const credentials = soleValue(incoming.head.headers, 'proxy-authorization')
-  const found = identify(attempt.judgement.identity, { source: connection.source, credentials })
+function askerOf({ client, source, credentials }: Connection, incoming: IncomingRequest): Asker {
+  const own = client === null ? soleValue(incoming.head.headers, 'proxy-authorization') : credentials
+  return { source, credentials: own }
+}
+
+/** SECURITY: also inside a CONNECT: its client may have been taken off the list, or its token changed. */
+function identifyAsker(asker: Asker, attempt: Attempt): Refused | null {
+  const found = identify(attempt.judgement.identity, asker)
   if (found.kind === 'invalid') return refused('proxy_auth', 'the proxy credentials are not those of a client')
   attempt.client = { name: found.name, by: found.by }
   return null
@@ -96,9 +122,11 @@ function judgeLiteral(subject: Subject, attempt: Attempt, deps: Deps): Refused |
   return refused('address_denied', `${subject.host.text} is a ${judged.cls} address`)
 }
 
-function denied(denial: Denial, body: OutgoingBody | null): Judged {
-  const { reason, rule, hint } = denial
-  if (denial.observed === null) return { kind: 'refused', reason, rule, hint }
+const refusedBy = ({ reason, rule, hint }: Denial): Refused => ({ kind: 'refused', reason, rule, hint })
+
+function denied(denial: Denial, body: OutgoingBody | null): Ruled {
+  const { reason, rule } = denial
+  if (denial.observed === null) return refusedBy(denial)
   return {
     kind: 'proceed',
     permit: denial.observed,
@@ -107,7 +135,7 @@ function denied(denial: Denial, body: OutgoingBody | null): Judged {
   }
 }
 
-function limited(permit: Permit, body: OutgoingBody | null, attempt: Attempt, deps: Deps): Judged {
+function limited(permit: Permit, body: OutgoingBody | null, attempt: Attempt, deps: Deps): Ruled {
   const { policy, mode } = attempt.judgement
   const limit = permit.limits.requestBytes
   if (limit !== null && (body?.length ?? 0) > limit)
@@ -125,46 +153,76 @@ function limited(permit: Permit, body: OutgoingBody | null, attempt: Attempt, de
   return { kind: 'proceed', permit, decision: allowed, body: capped }
 }
 
-async function inspected(
-  needs: NeedsBody,
+/** `whole`: the body as far as it was read to be judged, null where nobody has looked at it. */
+function ruled(
+  verdict: Verdict,
+  whole: Inspected | null,
   subject: Subject,
   incoming: IncomingRequest,
   body: OutgoingBody | null,
   attempt: Attempt,
   deps: Deps,
-): Promise<Judged> {
-  const read = body === null ? { bytes: Buffer.alloc(0), complete: true, rest: null } : await readWhole(body.reader)
-  if ('failed' in read) return refused(read.failed, read.detail)
-  const headers = incoming.head.headers
-  const verdict = judgeBody(attempt.judgement.policy, subject, needs, {
-    bytes: read.bytes,
-    complete: read.complete,
+): Ruled {
+  const replay =
+    body === null || whole === null ? body : { reader: chain(whole.bytes, whole.rest), length: body.length }
+  const final = verdict.kind === 'needs-body' ? judgeWhole(verdict, whole, subject, incoming, attempt) : verdict
+  if (final.kind === 'denial') return denied(final, replay)
+  return limited(final.permit, replay, attempt, deps)
+}
+
+function judgeWhole(
+  needs: NeedsBody,
+  whole: Inspected | null,
+  subject: Subject,
+  incoming: IncomingRequest,
+  attempt: Attempt,
+): ReturnType<typeof judgeBody> {
+  const { headers } = incoming.head
+  return judgeBody(attempt.judgement.policy, subject, needs, {
+    bytes: whole?.bytes ?? EMPTY,
+    complete: whole?.complete ?? false,
     contentType: soleValue(headers, 'content-type'),
     contentEncoding: soleValue(headers, 'content-encoding'),
   })
-  const replay = body === null ? null : { reader: chain(read.bytes, read.rest), length: body.length }
-  if (verdict.kind === 'denial') return denied(verdict, replay)
-  return limited(verdict.permit, replay, attempt, deps)
 }
 
-interface Whole {
+/** `reloaded`: another policy than that of the attempt has come into force, whether `reading` is done or not. */
+async function unlessReloaded<T>(reading: Promise<T>, attempt: Attempt, deps: Deps): Promise<T | 'reloaded'> {
+  let rejudge = (): void => undefined
+  const reloaded = new Promise<'reloaded'>((resolve) => {
+    rejudge = () => resolve('reloaded')
+  })
+  const release = deps.live.add({ rejudge: () => rejudge() }, attempt.judgement)
+  const first = await Promise.race([reading, reloaded])
+  release()
+  return deps.judgement() === attempt.judgement ? first : 'reloaded'
+}
+
+interface Inspected {
+  readonly kind: 'inspected'
   readonly bytes: Buffer
   readonly complete: boolean
   /** What follows the inspected bytes, null when there is nothing. */
   readonly rest: BodyReader | null
 }
 
+type Whole = Inspected | Extract<BodyPart, { kind: 'failed' }>
+
 /** At most the inspection limit and one part more is held; nothing of it has been sent anywhere. */
-async function readWhole(reader: BodyReader): Promise<Whole | { readonly failed: Reason; readonly detail: string }> {
+async function readWhole(body: OutgoingBody | null): Promise<Whole> {
+  if (body === null) return { kind: 'inspected', bytes: EMPTY, complete: true, rest: null }
+  const { reader } = body
   const parts: Buffer[] = []
   let size = 0
   for (;;) {
     const part = await reader.read()
-    if (part.kind === 'failed') return { failed: part.reason, detail: part.detail }
-    if (part.kind === 'end') return { bytes: Buffer.concat(parts), complete: true, rest: null }
+    if (part.kind === 'failed') return part
+    if (part.kind === 'end') return { kind: 'inspected', bytes: Buffer.concat(parts), complete: true, rest: null }
     parts.push(part.data)
     size += part.data.length
-    if (size > BODY_INSPECTION_LIMIT) return { bytes: Buffer.concat(parts), complete: false, rest: reader }
+    if (size > BODY_INSPECTION_LIMIT) {
+      return { kind: 'inspected', bytes: Buffer.concat(parts), complete: false, rest: reader }
+    }
   }
 }
 

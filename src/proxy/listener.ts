@@ -8,7 +8,7 @@ import type { Deps } from './deps.ts'
 import { serveExplicit } from './explicit.ts'
 import type { Http1Connection } from './http1-connection.ts'
 import type { Tracked } from './tracked.ts'
-import { serveGateway, serveTransparent } from './transparent.ts'
+import { serveGateway, serveTransparent, serveTproxied } from './transparent.ts'
 
 const MAX_CONNECTIONS = 16_384
 const MAX_CONNECTIONS_PER_SOURCE = 4_096
@@ -16,13 +16,22 @@ const BACKLOG = 1_024
 /** How long what was let go of may take to write its end; it waits for nothing but the trail. */
 const SETTLE_MS = 2_000
 
-export type ListenerDoor = 'proxy' | 'transparent' | 'gateway'
+/** `tproxy` is the transparent door for sockets that TPROXY leads to; it has no address of its own in a configuration. */
+export type ListenerDoor = 'proxy' | 'transparent' | 'tproxy' | 'gateway'
 
 export type ListenerAddress =
   | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
   | { readonly kind: 'unix'; readonly path: string }
 
-const SERVE = { proxy: serveExplicit, transparent: serveTransparent, gateway: serveGateway } as const
+/** A socket that listens already: by its descriptor, or in a server that another process sent over IPC. */
+export type ListeningSocket = { readonly fd: number } | Server
+
+const SERVE = {
+  proxy: serveExplicit,
+  transparent: serveTransparent,
+  tproxy: serveTproxied,
+  gateway: serveGateway,
+} as const
 
 export class Listeners implements Tracked {
   readonly #deps: Deps
@@ -56,32 +65,54 @@ export class Listeners implements Tracked {
   }
 
   /** Resolves to the address that is listened on (a port 0 is filled in); rejects when it can not be had. */
-  listen(door: ListenerDoor, address: ListenerAddress): Promise<ListenerAddress> {
+  async listen(door: ListenerDoor, address: ListenerAddress): Promise<ListenerAddress> {
+    const server = await this.#open(door, (opened) => {
+      if (address.kind === 'tcp') {
+        opened.listen({ host: address.host, port: address.port, backlog: BACKLOG, ipv6Only: address.host === '::1' })
+      } else {
+        removeStaleSocket(address.path)
+        opened.listen({ path: address.path, backlog: BACKLOG })
+      }
+    })
+    if (address.kind === 'unix') chmodSync(address.path, 0o600)
+    return tcpAddress(server) ?? address
+  }
+
+  /**
+   * Serves a socket that was made elsewhere, by a service manager or in another network namespace. It is ours from now on: a
+   * server given here must neither be used nor closed by the caller. Resolves to its address, for a Unix socket without a path,
+   * which nobody told us; rejects for what can not be listened on.
+   */
+  async adopt(door: ListenerDoor, listening: ListeningSocket): Promise<ListenerAddress> {
+    const what = 'fd' in listening ? `inherited socket ${listening.fd}` : 'inherited socket'
+    const refuse = (why: string, cause: unknown): never => {
+      throw new Error(`${what} can not serve the door ${door}: ${why}`, { cause })
+    }
+    const server = await this.#open(door, (opened) => opened.listen(listening, BACKLOG)).catch((error: unknown) =>
+      refuse(
+        `${error instanceof Error ? error.message : String(error)}; it must be a stream socket that listens`,
+        error,
+      ),
+    )
+    const address = tcpAddress(server)
+    if (address !== null) return address
+    if (door === 'proxy') return { kind: 'unix', path: what }
+    server.close()
+    return refuse('it is no TCP socket, and this door goes by addresses', undefined)
+  }
+
+  #open(door: ListenerDoor, start: (server: Server) => void): Promise<Server> {
     // allowHalfOpen: a client that has said all it wants still gets its answer; the connection code ends it.
     const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.#accept(door, socket))
     this.#servers.push(server)
     return new Promise((resolve, reject) => {
       server.once('error', reject)
-      const done = (): void => {
+      server.once('listening', () => {
         server.removeListener('error', reject)
         server.on('error', this.#onFault)
-        if (address.kind === 'unix') chmodSync(address.path, 0o600)
-        const bound = server.address()
-        resolve(
-          typeof bound === 'object' && bound !== null
-            ? { kind: 'tcp', host: bound.address, port: bound.port }
-            : address,
-        )
-      }
-      if (address.kind === 'tcp') {
-        server.listen(
-          { host: address.host, port: address.port, backlog: BACKLOG, ipv6Only: address.host === '::1' },
-          done,
-        )
-      } else {
-        removeStaleSocket(address.path)
-        server.listen({ path: address.path, backlog: BACKLOG }, done)
-      }
+        resolve(server)
+      })
+      start(server)
     })
   }
 
@@ -95,7 +126,7 @@ export class Listeners implements Tracked {
       else if (!this.#held.has(socket)) socket.destroy()
     }
     if (this.#sockets.size > 0) await within(graceMs, new Promise<void>((resolve) => this.#emptied.push(resolve)))
-    for (const connection of this.#serving.values()) connection.interrupt()
+    for (const connection of this.#serving.values()) connection.interrupt('shutting_down')
     for (const socket of this.#sockets) socket.destroy()
     // The end of a request is written a little after its connection has closed.
     await within(SETTLE_MS, Promise.all(this.#running))
@@ -110,7 +141,7 @@ export class Listeners implements Tracked {
     }
     this.#sockets.add(socket)
     this.#bySource.set(source, held + 1)
-    this.#deps.metrics.connectionOpened(door)
+    this.#deps.metrics.connectionOpened(named(door))
     socket.once('close', () => this.#closed(door, socket, source))
     const serving = SERVE[door](socket, this.#deps, this)
       .catch((error: unknown) => {
@@ -137,9 +168,15 @@ export class Listeners implements Tracked {
     const held = (this.#bySource.get(source) ?? 1) - 1
     if (held === 0) this.#bySource.delete(source)
     else this.#bySource.set(source, held)
-    this.#deps.metrics.connectionClosed(door)
+    this.#deps.metrics.connectionClosed(named(door))
     if (this.#sockets.size === 0) for (const emptied of this.#emptied.splice(0)) emptied()
   }
+}
+
+/** Null for a Unix socket. */
+function tcpAddress(server: Server): ListenerAddress | null {
+  const bound = server.address()
+  return typeof bound === 'object' && bound !== null ? { kind: 'tcp', host: bound.address, port: bound.port } : null
 }
 
 /** Resolves when `done` does, or after `ms`. */
@@ -152,13 +189,19 @@ async function within(ms: number, done: Promise<unknown>): Promise<void> {
   clearTimeout(timer)
 }
 
+/** How a door is called in records and metrics: it makes no difference there how the kernel led a connection to it. */
+function named<Door extends ListenerDoor>(door: Door): Exclude<Door, 'tproxy'> | 'transparent' {
+  return door === 'tproxy' ? 'transparent' : (door as Exclude<Door, 'tproxy'>)
+}
+
 /** A connection of which nothing was read. */
 function unread(door: ListenerDoor, socket: Socket, deps: Deps): Connection {
   return {
     id: deps.newId(),
-    door: door === 'proxy' ? 'absolute' : door,
+    door: door === 'proxy' ? 'absolute' : named(door),
     source: peerAddress(socket),
     client: null,
+    credentials: null,
     names: unnamed(null, false),
     connectAuthority: null,
     sni: null,

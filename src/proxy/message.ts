@@ -32,12 +32,17 @@ export interface ResponseSink {
   readonly started: boolean
 }
 
+/** Why the proxy let go of a client: the grace of a shutdown is over, or the policy has changed. */
+export type Interruption = 'shutting_down' | 'policy_revoked'
+
 /** Whether the client is still there. */
 export interface ClientLink {
   readonly gone: boolean
-  /** It did not leave: the proxy let go of it, at the end of the grace of a shutdown. */
-  readonly interrupted: boolean
+  /** Null unless it did not leave: the proxy let go of it. */
+  readonly interrupted: Interruption | null
   onGone(listener: () => void): void
+  /** Lets go of it, in a way that no client reads as the end of a message; it is gone when this returns. */
+  interrupt(why: Interruption): void
 }
 
 /** One request as an engine read it. `body` is null when the message has none. */

@@ -21,6 +21,8 @@ const EMPTY = Buffer.alloc(0)
 export interface SentSoFar {
   bytes: number
   trailerNames: string[]
+  /** `address:port` of the connection it went out on last. */
+  address: string | null
 }
 
 export interface OriginRequest {
@@ -83,6 +85,7 @@ export class OriginConnection {
     }
     this.served += 1
     this.#serving = request.sent
+    request.sent.address = this.address
     this.#informational = 0
     this.#answered = false
     return new Promise((resolve) => {

@@ -73,9 +73,14 @@ export class OriginPool {
 
   close(): void {
     this.#closing = true
+    this.closeIdle('the proxy is shutting down')
+  }
+
+  /** Those that serve a request stay. */
+  closeIdle(why: string): void {
     // Collected first: each destroyed connection takes itself off these lists.
     const connections = [...this.#idle.values()].flatMap((list) => list.map((idle) => idle.connection))
-    for (const connection of connections) connection.destroy('the proxy is shutting down')
+    for (const connection of connections) connection.destroy(why)
   }
 
   #take(key: string): OriginConnection | undefined {
@@ -98,7 +103,9 @@ export class OriginPool {
   #release(key: string, connection: OriginConnection, provenance: Provenance): void {
     const list = this.#idle.get(key) ?? []
     const old = performance.now() - provenance.born > MAX_AGE_MS
-    if (this.#closing || old || list.length >= MAX_IDLE_PER_ORIGIN || this.#idleCount >= MAX_IDLE) {
+    // The policy changed while it served: `closeIdle` has been here already.
+    const outdated = provenance.judgedBy !== this.#addresses()
+    if (this.#closing || old || outdated || list.length >= MAX_IDLE_PER_ORIGIN || this.#idleCount >= MAX_IDLE) {
       return connection.destroy('not kept')
     }
     const timer = setTimeout(() => connection.destroy('idle'), IDLE_MS)

@@ -1,4 +1,4 @@
-// Asks the kernel where a redirected connection was going before netfilter's REDIRECT rewrote it (SO_ORIGINAL_DST).
+// Where a connection was going before netfilter led it here: SO_ORIGINAL_DST behind REDIRECT, its local address behind TPROXY.
 
 import { Buffer } from 'node:buffer'
 import { createRequire } from 'node:module'
@@ -61,6 +61,21 @@ export function originalDestination(socket: Socket, options: SocketOptions | nul
   // SECURITY: a connection nobody redirected gets the listener's own address as its answer; dialling it would loop for ever.
   if (port === localPort && address === bare(localAddress)) return { kind: 'direct' }
   return { kind: 'redirected', address, port }
+}
+
+/**
+ * Behind TPROXY nothing is rewritten: the local address of the connection is what the client dialled, and conntrack was not asked.
+ * `isSelf` says what the listener itself is.
+ */
+export function tproxyDestination(
+  socket: Socket,
+  isSelf: (address: string, port: number) => boolean,
+): OriginalDestination {
+  const { localAddress, localPort } = socket
+  if (localAddress === undefined || localPort === undefined) return unknown('not a connected TCP socket')
+  const address = bare(localAddress)
+  // SECURITY: a client that dialled the listener, or another of ours; no rule led it here, and following it would loop.
+  return isSelf(address, localPort) ? { kind: 'direct' } : { kind: 'redirected', address, port: localPort }
 }
 
 function unknown(why: string): OriginalDestination {

@@ -5,15 +5,18 @@ import type { Permit } from '../core/rule.ts'
 import { Attempt } from './attempt.ts'
 import type { Connection } from './connection.ts'
 import type { Deps } from './deps.ts'
-import type { Tracked } from './tracked.ts'
+import type { Dialled } from './dial.ts'
 import { lingerThenClose } from './linger.ts'
+import { watchTunnel } from './revocation.ts'
 import { alertAndClose } from './terminate.ts'
+import type { Tracked } from './tracked.ts'
+import type { Upstream } from './upstream.ts'
 
 /** A tunnel in which nothing moved for this long is ended: nobody else's timers watch it. */
 const IDLE_MS = 3_600_000
 
 /** Who broke a tunnel off; `us`: its idle time or a shutdown; null: an end that one side asked for. */
-type Broken = 'client' | 'origin' | 'us' | null
+type Broken = 'client' | 'origin' | 'policy' | 'us' | null
 
 /** `socket` holds the whole ClientHello unread. Dials the permitted name, never the address that the client dialled. */
 export async function splice(
@@ -25,13 +28,16 @@ export async function splice(
 ): Promise<void> {
   const release = tracked.hold(socket)
   const attempt = new Attempt(connection, 'tls', deps)
+  const revoked = new AbortController()
+  const unwatch = watchTunnel(attempt, connection, permit, revoked, deps)
   try {
     const enforced = attempt.judgement.mode === 'enforce'
     // SECURITY: the record is the permission to proceed, here as for a request.
     if (!(await attempt.decide({ decision: 'allow', enforced, rule: permit.rule, reason: null }))) {
       return refuse(socket)
     }
-    const dialled = await deps.upstream.connect(permit)
+    const dialled = await unlessAborted(deps.upstream, permit, revoked.signal)
+    if (dialled === 'aborted') return takeBack(socket, attempt)
     attempt.timings = { ...dialled.timings, firstByte: null }
     if (dialled.kind === 'failed') {
       attempt.reason = dialled.reason
@@ -39,8 +45,9 @@ export async function splice(
       return refuse(socket)
     }
     attempt.upstreamAddress = dialled.address
-    await tunnel(socket, dialled.socket, attempt, deps)
+    await tunnel(socket, dialled.socket, attempt, revoked.signal, deps)
   } finally {
+    unwatch()
     release()
     attempt.complete()
   }
@@ -51,11 +58,35 @@ function refuse(socket: Socket): void {
   lingerThenClose(socket, false)
 }
 
-async function tunnel(client: Socket, origin: Socket, attempt: Attempt, deps: Deps): Promise<void> {
+/** No alert: it would be read as the origin's refusal. */
+function takeBack(socket: Socket, attempt: Attempt): void {
+  attempt.lost({ interrupted: 'policy_revoked' })
+  socket.resetAndDestroy()
+}
+
+/** A connection that comes about after the permit was taken back is closed unused. */
+async function unlessAborted(upstream: Upstream, permit: Permit, signal: AbortSignal): Promise<Dialled | 'aborted'> {
+  if (signal.aborted) return 'aborted'
+  const dialling = upstream.connect(permit)
+  const aborted = new Promise<'aborted'>((resolve) => {
+    signal.addEventListener('abort', () => resolve('aborted'), { once: true })
+  })
+  const first = await Promise.race([dialling, aborted])
+  if (first === 'aborted') void dialling.then((late) => late.kind === 'connected' && late.socket.destroy())
+  return first
+}
+
+async function tunnel(
+  client: Socket,
+  origin: Socket,
+  attempt: Attempt,
+  signal: AbortSignal,
+  deps: Deps,
+): Promise<void> {
   const about = { request_id: attempt.requestId, kind: 'passthrough' } as const
   const started = performance.now()
   deps.trail.append({ event: 'tunnel.opened', ...about }).catch(() => undefined)
-  const broken = await pumped(client, origin, deps)
+  const broken = await pumped(client, origin, signal, deps)
   attempt.sent.bytes = origin.bytesWritten
   attempt.bytesReceived = origin.bytesRead
   endOf(attempt, broken, deps)
@@ -73,15 +104,16 @@ async function tunnel(client: Socket, origin: Socket, attempt: Attempt, deps: De
 }
 
 function endOf(attempt: Attempt, broken: Broken, deps: Deps): void {
-  attempt.outcome = { client: 'client_aborted', origin: 'upstream_aborted', us: 'interrupted', none: 'completed' }[
+  if (broken === 'client') return attempt.lost({ interrupted: null })
+  if (broken === 'policy') return attempt.lost({ interrupted: 'policy_revoked' })
+  attempt.outcome = { origin: 'upstream_aborted', us: 'interrupted', none: 'completed' }[
     broken ?? 'none'
   ] as Attempt['outcome']
-  if (broken === 'client') attempt.reason = 'client_aborted'
   if (broken === 'us') attempt.reason = deps.draining() ? 'shutting_down' : 'client_timeout'
 }
 
 /** Resolves when both ways are done. Half-closes are passed on. */
-function pumped(client: Socket, origin: Socket, deps: Deps): Promise<Broken> {
+function pumped(client: Socket, origin: Socket, signal: AbortSignal, deps: Deps): Promise<Broken> {
   return new Promise((resolve) => {
     let broken: Broken = 'us'
     let open = 2
@@ -98,6 +130,12 @@ function pumped(client: Socket, origin: Socket, deps: Deps): Promise<Broken> {
     const because = (why: Broken): void => {
       if (broken === 'us') broken = why
     }
+    const revoke = (): void => {
+      if (broken === 'us' || broken === null) broken = 'policy'
+      client.resetAndDestroy()
+      origin.destroy()
+    }
+    signal.addEventListener('abort', revoke, { once: true })
     client.setTimeout(IDLE_MS, idle)
     origin.setTimeout(IDLE_MS, idle)
     client.on('error', () => because('client'))
@@ -111,6 +149,7 @@ function pumped(client: Socket, origin: Socket, deps: Deps): Promise<Broken> {
     }
     if (client.destroyed && !deps.draining()) because('client')
     if (client.destroyed || origin.destroyed) return idle()
+    if (signal.aborted) return revoke()
     client.pipe(origin)
     origin.pipe(client)
   })

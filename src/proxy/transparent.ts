@@ -6,13 +6,22 @@ import { identify } from '../core/identity.ts'
 import { type Connection, peerAddress, unnamed } from './connection.ts'
 import type { Deps } from './deps.ts'
 import { serveInside } from './inside.ts'
+import { type OriginalDestination, tproxyDestination } from './original-destination.ts'
 import type { Tracked } from './tracked.ts'
 
 const NOTHING = Buffer.alloc(0)
 
 /** Serves one redirected connection to its end. The original destination must be read before the first await. */
 export async function serveTransparent(socket: Socket, deps: Deps, tracked: Tracked): Promise<void> {
-  const found = deps.originalDestination(socket)
+  await serveLed(socket, deps.originalDestination(socket), deps, tracked)
+}
+
+/** The same for a connection that TPROXY gave to a listener that is bound elsewhere. */
+export async function serveTproxied(socket: Socket, deps: Deps, tracked: Tracked): Promise<void> {
+  await serveLed(socket, tproxyDestination(socket, deps.isSelf), deps, tracked)
+}
+
+async function serveLed(socket: Socket, found: OriginalDestination, deps: Deps, tracked: Tracked): Promise<void> {
   const original: Authority | null =
     found.kind === 'redirected' ? { host: hostFromAddress(found.address), port: found.port } : null
   const connection: Connection = {
@@ -48,10 +57,12 @@ export async function serveGateway(socket: Socket, deps: Deps, tracked: Tracked)
   await serveInside(socket, NOTHING, { connection, authority: null, original: local, leaf: null }, deps, tracked)
 }
 
-function common(socket: Socket, deps: Deps): Pick<Connection, 'id' | 'source' | 'client' | 'connectAuthority' | 'sni'> {
+type Common = Pick<Connection, 'id' | 'source' | 'client' | 'credentials' | 'connectAuthority' | 'sni'>
+
+function common(socket: Socket, deps: Deps): Common {
   const source = peerAddress(socket)
   // No credentials can be on a connection that does not know of the proxy: `invalid` can not happen.
   const found = identify(deps.judgement().identity, { source, credentials: null })
   const client = found.kind === 'client' ? { name: found.name, by: found.by } : null
-  return { id: deps.newId(), source, client, connectAuthority: null, sni: null }
+  return { id: deps.newId(), source, client, credentials: null, connectAuthority: null, sni: null }
 }

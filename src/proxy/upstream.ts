@@ -55,6 +55,11 @@ export class Upstream {
     return this.#pool.open
   }
 
+  /** After a reload, which makes a new address policy: none of the idle connections would be used again (`OriginPool.idle`). */
+  closeIdle(): void {
+    this.#pool.closeIdle('the policy has changed')
+  }
+
   close(): void {
     this.#pool.close()
   }

@@ -44,6 +44,7 @@ describe('createMetrics', () => {
     metrics.connectionOpened('transparent')
     metrics.connectionClosed('transparent')
     metrics.connectionRefused()
+    metrics.revoked()
     metrics.tlsRejected('certificate_rejected')
     metrics.leafCache({ hits: 3, misses: 1, size: 1 })
     metrics.leafCache({ hits: 7, misses: 2 })
@@ -54,6 +55,7 @@ describe('createMetrics', () => {
       expect.arrayContaining([
         'mcp_egress_connections{door="transparent"} 1',
         'mcp_egress_connections_refused_total 1',
+        'mcp_egress_revoked_total 1',
         'mcp_egress_tls_rejected_total{cause="certificate_rejected"} 1',
         'mcp_egress_leaf_cache_hits 7',
         'mcp_egress_leaf_cache_misses 2',

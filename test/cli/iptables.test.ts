@@ -14,6 +14,7 @@ const LISTENERS: RedirectListeners = {
     { kind: 'tcp', host: '127.0.0.1', port: 15001 },
     { kind: 'tcp', host: '::1', port: 15001 },
   ],
+  dns: [],
   adminPorts: [9901],
 }
 
@@ -103,7 +104,11 @@ describe('print', () => {
   })
 
   it('serves a gateway', () => {
-    const listeners: RedirectListeners = { transparent: [{ kind: 'tcp', host: '::', port: 15001 }], adminPorts: [] }
+    const listeners: RedirectListeners = {
+      transparent: [{ kind: 'tcp', host: '::', port: 15001 }],
+      dns: [],
+      adminPorts: [],
+    }
     const { out } = run(['print', '--mode', 'prerouting', '--in-interface', 'eth1', '--ports', '80,443'], listeners)
     expect(out).toContain('-A MCP_EGRESS_PRE -p tcp --dport 443 -j REDIRECT --to-ports 15001\n')
   })
@@ -143,6 +148,7 @@ describe('a bad command line', () => {
 it('apply refuses rules that no listener serves, before it touches a rule', () => {
   const { error } = run(['apply', '--proxy-uid', '998'], {
     transparent: [{ kind: 'tcp', host: '192.0.2.1', port: 15001 }],
+    dns: [],
     adminPorts: [],
   })
   expect(error?.code).toBe(EXIT.usage)

@@ -130,6 +130,21 @@ it('[P39] one from before a change of the address policy is not used under the n
   expect(first.closed).toBe(true)
 })
 
+it('one that was in use during a change of the address policy is not kept', async () => {
+  const { connection } = await acquired(permit('a.test'))
+  sockets.set(connection, dialled.at(-1)?.dialled.socket)
+  addresses = {} as AddressPolicy
+  await release(connection)
+  expect(connection.closed).toBe(true)
+})
+
+it('a change of the policy closes the idle ones, and none that is in use', async () => {
+  const idle = await used(permit('a.test'))
+  const { connection: busy } = await acquired(permit('b.test'))
+  pool.closeIdle('the policy has changed')
+  expect([idle.closed, busy.closed]).toEqual([true, false])
+})
+
 it('one that its origin has closed is not given out, not even before the close is complete', async () => {
   const first = await used(permit('a.test'))
   const end = dialled[0]

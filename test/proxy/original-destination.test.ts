@@ -7,7 +7,7 @@ import { join } from 'node:path'
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
-import { originalDestination, type SocketOptions } from '../../src/proxy/original-destination.ts'
+import { originalDestination, type SocketOptions, tproxyDestination } from '../../src/proxy/original-destination.ts'
 import { createNetwork, GATEWAY, type Network, networkTestsPossible } from '../support/netns.ts'
 
 /** A kernel that answers with `bytes`, or fails with `errno`; keeps what it was asked. */
@@ -110,6 +110,33 @@ describe('what the kernel says', () => {
     await new Promise((closed) => from.once('close', closed))
     expect(originalDestination(from)).toMatchObject({ kind: 'unknown' })
     server.close()
+  })
+})
+
+describe('behind TPROXY', () => {
+  const OWN = new Set(['127.0.0.1 15002', '::1 15002', 'fe80::1 3128', '192.0.2.1 9901'])
+  const isSelf = (address: string, port: number): boolean => OWN.has(`${address} ${port}`)
+
+  it.each<[string, net.Socket, unknown]>([
+    ['an IPv4 destination', socket('203.0.113.9', 443), { kind: 'redirected', address: '203.0.113.9', port: 443 }],
+    ['IPv6', socket('2001:db8::9', 8443), { kind: 'redirected', address: '2001:db8::9', port: 8443 }],
+    [
+      'IPv4 on a :: listener',
+      socket('::ffff:203.0.113.9', 443),
+      { kind: 'redirected', address: '203.0.113.9', port: 443 },
+    ],
+    [
+      'the port of the listener on an address of others',
+      socket('203.0.113.9', 15002),
+      { kind: 'redirected', address: '203.0.113.9', port: 15002 },
+    ],
+    ['the listener itself', socket('127.0.0.1', 15002), { kind: 'direct' }],
+    ['the listener itself, IPv6', socket('::1', 15002), { kind: 'direct' }],
+    ['another listener of ours, mapped', socket('::ffff:192.0.2.1', 9901), { kind: 'direct' }],
+    ['another listener of ours, with a zone', socket('fe80::1%eth0', 3128), { kind: 'direct' }],
+    ['a closed socket', socket(undefined, undefined), { kind: 'unknown', why: 'not a connected TCP socket' }],
+  ])('%s', (_sentence, from, answer) => {
+    expect(tproxyDestination(from, isSelf)).toEqual(answer)
   })
 })
 

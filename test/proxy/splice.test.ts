@@ -41,6 +41,7 @@ it.each([
     draining: () => draining,
     trail: { append: async (event: AuditEvent) => void events.push(event) },
     redactor: { text: (text: string) => text, query: () => null, path: (path: string) => path },
+    live: { add: () => () => undefined },
     metrics: { decided: () => undefined, completed: () => undefined },
     onDecision: () => undefined,
     upstream: {

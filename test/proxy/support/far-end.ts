@@ -51,7 +51,7 @@ export function get(overrides: Partial<OriginRequest> = {}): OriginRequest {
     startLine: 'GET / HTTP/1.1',
     headers: ['Host', 'a.test'],
     body: null,
-    sent: { bytes: 0, trailerNames: [] },
+    sent: { bytes: 0, trailerNames: [], address: null },
     onInformational: () => undefined,
     ...overrides,
   }

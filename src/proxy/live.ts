@@ -1,0 +1,44 @@
+// Everything that is open by leave of a policy, judged again when another comes into force.
+
+import type { Judgement } from './deps.ts'
+
+/** How many are judged in one turn of the event loop; everybody else is served between two turns. */
+const JUDGED_A_TURN = 256
+
+/** Something open. It ends itself when `judgement` does not permit it. */
+export interface Open {
+  rejudge(judgement: Judgement): void
+}
+
+/** Holds at most one entry for each client connection and one for the request on it: the listener bounds both. */
+export class Live {
+  readonly #inForce: () => Judgement
+  readonly #open = new Set<Open>()
+
+  constructor(inForce: () => Judgement) {
+    this.#inForce = inForce
+  }
+
+  /** `judgedBy`: what let it in. SECURITY: when that is no longer in force, it is judged at once. Call the result at its end. */
+  add(open: Open, judgedBy: Judgement): () => void {
+    this.#open.add(open)
+    const judgement = this.#inForce()
+    if (judgement !== judgedBy) open.rejudge(judgement)
+    return () => this.#open.delete(open)
+  }
+
+  /** Begins with the first turn's worth before it returns. What opens meanwhile is judged by the policy in force as it is. */
+  rejudge(): void {
+    // A set is walked in the order of its entries, whatever is added or removed on the way: as many as are open now are enough.
+    this.#walk(this.#open.values(), this.#open.size)
+  }
+
+  #walk(open: IterableIterator<Open>, left: number): void {
+    for (let turn = Math.min(left, JUDGED_A_TURN); turn > 0; turn -= 1) {
+      const next = open.next()
+      if (next.done === true) return
+      next.value.rejudge(this.#inForce())
+    }
+    if (left > JUDGED_A_TURN) setImmediate(() => this.#walk(open, left - JUDGED_A_TURN))
+  }
+}

@@ -1,0 +1,57 @@
+// What a changed policy ends: requests and tunnels under way, and connections on which nothing could be allowed any more.
+
+import type { Socket } from 'node:net'
+import { type Asker, couldPermit, heldConditions, passesStill, permitsStill, type Route } from '../core/revocation.ts'
+import type { Permit } from '../core/rule.ts'
+import type { Attempt } from './attempt.ts'
+import type { Deps, Judgement } from './deps.ts'
+import type { Http1Connection } from './http1-connection.ts'
+import type { Proceed } from './judge.ts'
+import type { ClientLink } from './message.ts'
+
+/** Each watch lasts until its result is called. */
+type Unwatch = () => void
+
+/** Lets go of the client of a permitted request once the request is permitted no more; what it had upstream goes with it. */
+export function watchRequest(attempt: Attempt, judged: Proceed, link: ClientLink, deps: Deps): Unwatch {
+  const { subject, asker, permit } = judged
+  const held = heldConditions(attempt.judgement.policy, permit)
+  const rejudge = (judgement: Judgement): void => {
+    const { address } = attempt.sent
+    if (!permitsStill(judgement, { asker, subject, held, address })) link.interrupt('policy_revoked')
+  }
+  return deps.live.add({ rejudge }, attempt.judgement)
+}
+
+/** Aborts `revoked` once the tunnel may be passed through no more. */
+export function watchTunnel(
+  attempt: Attempt,
+  asker: Asker,
+  permit: Permit,
+  revoked: AbortController,
+  deps: Deps,
+): Unwatch {
+  const { scheme, host, port } = permit
+  const rejudge = (judgement: Judgement): void => {
+    if (!passesStill(judgement, { asker, scheme, host, port }, attempt.upstreamAddress)) revoked.abort()
+  }
+  return deps.live.add({ rejudge }, attempt.judgement)
+}
+
+/** Closes the connection while it waits for a request that could not be allowed. `route` null: nothing is known of the next one. */
+export function watchIdle(http: Http1Connection, route: () => Route | null, deps: Deps): Unwatch {
+  const rejudge = (judgement: Judgement): void => {
+    const leadsTo = route()
+    if (leadsTo !== null && !couldPermit(judgement, leadsTo)) http.closeIdle()
+  }
+  return deps.live.add({ rejudge }, deps.judgement())
+}
+
+/** Closes an accepted CONNECT on which nothing could be allowed, as long as nothing was said inside: then it is no attempt yet. */
+export function watchSilent(socket: Socket, route: Route, deps: Deps): Unwatch {
+  const before = socket.bytesRead
+  const rejudge = (judgement: Judgement): void => {
+    if (socket.bytesRead === before && !couldPermit(judgement, route)) socket.destroy()
+  }
+  return deps.live.add({ rejudge }, deps.judgement())
+}
