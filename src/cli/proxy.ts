@@ -2,10 +2,11 @@
 
 import { Command } from 'commander'
 import { type Config, type ListenAddress, formatListenAddress } from '../config/load.ts'
+import { inheritedSockets } from './activation.ts'
 import { EXIT, ExitError } from './exit.ts'
 import { configOf } from './loaded.ts'
 import { refuseHazards } from './environment.ts'
-import { startProxy } from './runtime.ts'
+import { startProxy, systemGround } from './runtime.ts'
 
 export interface ProxyOptions {
   config?: string
@@ -32,8 +33,9 @@ export function proxyCommand(): Command {
 
 async function serve(options: ProxyOptions): Promise<void> {
   const load = (): Config => configOf(options.config, { allow: options.allow, observe: options.observe })
+  const inherited = inheritedSockets(process.env, process.pid)
   const config = load()
-  const proxy = await startProxy(config).catch((error: unknown) => {
+  const proxy = await startProxy(config, systemGround(), inherited).catch((error: unknown) => {
     throw new ExitError(EXIT.failure, `mcp-egress: ${error instanceof Error ? error.message : String(error)}`)
   })
   announce(config, proxy.addresses)
