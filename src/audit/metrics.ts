@@ -14,7 +14,16 @@ export interface Metrics {
     readonly reason: Reason | null
     readonly client: string
   }): void
+  /** `count` questions to the name server. */
+  questioned(asked: {
+    readonly decision: 'allow' | 'deny'
+    readonly reason: Reason | null
+    readonly client: string
+    readonly count: number
+  }): void
   completed(request: { readonly durationMs: number; readonly bytesSent: number; readonly bytesReceived: number }): void
+  /** A changed policy ended a request or tunnel under way. */
+  revoked(): void
   connectionOpened(door: ListenerDoor): void
   connectionClosed(door: ListenerDoor): void
   /** Over the limit of connections. */
@@ -51,6 +60,7 @@ export function createMetrics(options: MetricsOptions = {}): Metrics {
     new Histogram({ name: `mcp_egress_${name}`, help, buckets, registers })
 
   const requests = counter('requests_total', 'Decisions taken.', 'decision', 'reason', 'client')
+  const questions = counter('dns_questions_total', 'Questions to the name server.', 'decision', 'reason', 'client')
   const duration = histogram(
     'request_duration_seconds',
     'From the request head to the end of the answer.',
@@ -58,6 +68,7 @@ export function createMetrics(options: MetricsOptions = {}): Metrics {
   )
   const requestBytes = histogram('request_bytes', 'Body bytes sent to upstream.', BYTES)
   const responseBytes = histogram('response_bytes', 'Body bytes received from upstream.', BYTES)
+  const revoked = counter('revoked_total', 'Requests and tunnels under way that a changed policy ended.')
   const connections = gauge('connections', 'Open client connections.', 'door')
   const connectionsRefused = counter('connections_refused_total', 'Client connections over the limit.')
   const tlsRejected = counter('tls_rejected_total', 'Client handshakes that failed.', 'cause')
@@ -76,11 +87,14 @@ export function createMetrics(options: MetricsOptions = {}): Metrics {
     },
     decided: ({ decision, reason, client }) =>
       requests.inc({ decision, reason: reason ?? 'none', client: clients.has(client) ? client : ANONYMOUS }),
+    questioned: ({ decision, reason, client, count }) =>
+      questions.inc({ decision, reason: reason ?? 'none', client: clients.has(client) ? client : ANONYMOUS }, count),
     completed: ({ durationMs, bytesSent, bytesReceived }) => {
       duration.observe(durationMs / 1_000)
       requestBytes.observe(bytesSent)
       responseBytes.observe(bytesReceived)
     },
+    revoked: () => revoked.inc(),
     connectionOpened: (door) => connections.inc({ door }),
     connectionClosed: (door) => connections.dec({ door }),
     connectionRefused: () => connectionsRefused.inc(),

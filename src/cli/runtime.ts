@@ -1,5 +1,7 @@
 // Builds a running proxy from a configuration: the real clock, resolver, files and sockets are made here.
 
+import type { Socket as UdpSocket } from 'node:dgram'
+import type { Server } from 'node:net'
 import { join } from 'node:path'
 import { pino } from 'pino'
 import { AdminServer } from '../admin/admin.ts'
@@ -11,23 +13,33 @@ import type { Config, ListenAddress } from '../config/load.ts'
 import type { Lifecycle } from '../core/record.ts'
 import { createRedactor } from '../core/redact.ts'
 import { createLimiter } from '../limits/limiter.ts'
+import { NameServer } from '../jail/dns-server.ts'
 import type { Deps, Judgement } from '../proxy/deps.ts'
 import { DEADLINES, type Deadlines } from '../proxy/deadlines.ts'
 import { originalDestination } from '../proxy/original-destination.ts'
-import { type ListenerDoor, Listeners } from '../proxy/listener.ts'
+import { Live } from '../proxy/live.ts'
+import { type ListenerDoor, type ListeningSocket, Listeners } from '../proxy/listener.ts'
 import { PEEK_DEADLINES, type PeekDeadlines } from '../proxy/peek.ts'
 import { type Resolver, systemResolver } from '../proxy/resolver.ts'
 import { Upstream } from '../proxy/upstream.ts'
 import { openAuthority } from '../tls/authority.ts'
 import { LeafCache } from '../tls/leaf-cache.ts'
 import { upstreamSecureContext } from '../tls/trust.ts'
+import type { InheritedSocket } from './activation.ts'
 import { decisionPrinter } from './decision-printer.ts'
 import { SelfCheck } from './self.ts'
 import { VERSION } from './version.ts'
 
 export interface RunningProxy {
   readonly addresses: readonly { readonly door: string; readonly address: ListenAddress }[]
-  /** Policy, clients and mode change for the next request; listeners, CA and trail need a restart. */
+  /** Serves a socket that was made elsewhere, in another network namespace for one; it is the proxy's from now on. */
+  adopt(door: ListenerDoor, listening: ListeningSocket): Promise<void>
+  /** The same for questions of names. */
+  adoptDns(udp: UdpSocket, tcp: Server): void
+  /**
+   * Policy, clients and mode change for the next request, and what is open and permitted no more ends; listeners, CA and trail
+   * need a restart.
+   */
   reload(config: Config): void
   rejectReload(why: string): void
   /** Drains within the grace of the configuration, writes every end record and the stop, and closes the trail. */
@@ -53,8 +65,15 @@ export function systemGround(): Ground {
   }
 }
 
-/** Rejects when a listener, the CA, the trust files or the trail can not be had; nothing is left open then. */
-export async function startProxy(config: Config, ground: Ground = systemGround()): Promise<RunningProxy> {
+/**
+ * `inherited` sockets take the place of the configured addresses of their doors. Rejects when a listener, the CA, the trust files
+ * or the trail can not be had; nothing is left open then.
+ */
+export async function startProxy(
+  config: Config,
+  ground: Ground = systemGround(),
+  inherited: readonly InheritedSocket[] = [],
+): Promise<RunningProxy> {
   const log = pino({ name: 'mcp-egress', level: process.env['MCP_EGRESS_LOG_LEVEL'] ?? 'warn' }, pino.destination(2))
   const now = (): number => Date.now()
   const authority = openAuthority(config.caDirectory, new Date())
@@ -70,6 +89,7 @@ export async function startProxy(config: Config, ground: Ground = systemGround()
     onWritten: (records) => metrics.recorded(records),
   })
   let judgement = judgementOf(config)
+  let dns = config.dns
   const lifecycle = (): Lifecycle => ({ version: VERSION, policy: judgement.policyHash, mode: judgement.mode })
   let draining = false
   let rejected: string | null = null
@@ -81,12 +101,14 @@ export async function startProxy(config: Config, ground: Ground = systemGround()
     isSelf,
     secureContext: () => secureContext,
   })
+  const live = new Live(() => judgement)
   const deps: Deps = {
     judgement: () => judgement,
     trail,
     redactor,
     metrics,
     limiter: createLimiter(),
+    live,
     leaves,
     upstream,
     isSelf,
@@ -99,6 +121,13 @@ export async function startProxy(config: Config, ground: Ground = systemGround()
     onDecision: ground.onDecision,
   }
   const listeners = new Listeners(deps, (error) => log.error({ err: error }, 'a connection failed unexpectedly'))
+  const nameServer = new NameServer({
+    ...deps,
+    settings: () => dns,
+    resolver: ground.resolver,
+    clock: () => performance.now(),
+    onFault: (error) => log.error({ err: error }, 'the name server failed unexpectedly'),
+  })
   const admin = new AdminServer({
     version: VERSION,
     uptimeSeconds: () => process.uptime(),
@@ -116,7 +145,7 @@ export async function startProxy(config: Config, ground: Ground = systemGround()
   })
   const close = async (): Promise<void> => {
     draining = true
-    await listeners.drain(config.shutdownGraceMs)
+    await Promise.all([listeners.drain(config.shutdownGraceMs), nameServer.close()])
     upstream.close()
     admin.close()
     await trail.append({ event: 'proxy.stopped', cause: 'stopped', ...lifecycle() }).catch(() => undefined)
@@ -126,12 +155,21 @@ export async function startProxy(config: Config, ground: Ground = systemGround()
   try {
     await trail.append({ event: 'proxy.started', ...lifecycle() })
     await trail.append({ event: 'config.loaded', ...lifecycle() })
-    for (const door of ['proxy', 'transparent', 'gateway'] as const satisfies ListenerDoor[]) {
-      for (const wanted of config.listen[door]) {
-        const address = await listeners.listen(door, wanted)
-        if (address.kind === 'tcp') self.add(address.port)
-        addresses.push({ door, address })
-      }
+    const opened = (door: string, address: ListenAddress): void => {
+      if (address.kind === 'tcp') self.add(address.port)
+      addresses.push({ door, address })
+    }
+    for (const door of ['proxy', 'transparent', 'tproxy', 'gateway'] as const satisfies ListenerDoor[]) {
+      const sockets = inherited.filter((socket) => socket.door === door)
+      for (const socket of sockets) opened(door, await listeners.adopt(door, socket))
+      if (sockets.length > 0 || door === 'tproxy') continue
+      for (const wanted of config.listen[door]) opened(door, await listeners.listen(door, wanted))
+    }
+    for (const wanted of config.listen.dns) {
+      if (wanted.kind !== 'tcp') continue
+      const address = { kind: 'tcp', ...(await nameServer.listen(wanted)) } as const
+      self.add(address.port)
+      addresses.push({ door: 'dns', address })
     }
     for (const wanted of config.listen.admin) {
       const address = await admin.listen(wanted)
@@ -144,11 +182,18 @@ export async function startProxy(config: Config, ground: Ground = systemGround()
   }
   return {
     addresses,
+    adopt: async (door, listening) => {
+      await listeners.adopt(door, listening)
+    },
+    adoptDns: (udp, tcp) => nameServer.adopt(udp, tcp),
     reload: (next) => {
       judgement = judgementOf(next)
+      dns = next.dns
       rejected = null
       metrics.setClients(next.clients.map((client) => client.name))
       trail.append({ event: 'config.loaded', ...lifecycle() }).catch(() => undefined)
+      live.rejudge()
+      upstream.closeIdle()
     },
     rejectReload: (why) => {
       rejected = 'the last reload was rejected'

@@ -138,6 +138,7 @@ function checkMeaning(file: ConfigFile, names: Names, overrides: Overrides): Che
       return [{ place: place.length === 1 ? place : [...place, ...parsePlace(at)], message, fix }]
     }),
     ...listenerFindings(file),
+    ...dnsFindings(file),
     ...testFindings(file, names),
   ]
   if (findings.length > 0 || compiled.kind === 'bad') return { ok: false, findings }
@@ -168,6 +169,17 @@ function listenerFindings({ listen }: ConfigFile): Finding[] {
       ]
     }),
   )
+}
+
+function dnsFindings({ listen, dns }: ConfigFile): Finding[] {
+  if (dns === undefined) return []
+  if (listen?.dns === undefined) {
+    const message = 'there is no listener for questions'
+    return [{ place: ['dns'], message, fix: 'add listen: { dns: 127.0.0.1:15053 }, or remove dns' }]
+  }
+  if (dns.answers !== 'resolved' || listen.gateway === undefined || listen.transparent !== undefined) return []
+  const message = 'clients that are told the addresses of a name pass listen.gateway by'
+  return [{ place: ['dns', 'answers'], message, fix: 'write answers: own, or add listen.transparent' }]
 }
 
 function testFindings({ tests = [] }: ConfigFile, names: Names): Finding[] {

@@ -13,6 +13,7 @@ import type { Finding, Problem } from './problem.ts'
 import { formatPlace } from './problem.ts'
 import type { ListenAddress } from './quantity.ts'
 import type { PolicyTest } from './schema.ts'
+import { type DnsSettings, dnsSettings } from './schema-dns.ts'
 import type { Source } from './source.ts'
 import { NO_SOURCE, parseSource } from './source.ts'
 import { substitute } from './substitute.ts'
@@ -33,6 +34,7 @@ export interface Config {
     readonly proxy: readonly ListenAddress[]
     readonly transparent: readonly ListenAddress[]
     readonly gateway: readonly ListenAddress[]
+    readonly dns: readonly ListenAddress[]
     readonly admin: readonly ListenAddress[]
   }
   readonly caDirectory: string
@@ -40,6 +42,7 @@ export interface Config {
   readonly rules: readonly RuleSpec[]
   readonly policy: Policy
   readonly identity: Identity
+  readonly dns: DnsSettings
   /** `trust`: `system`, and absolute paths of PEM files. */
   readonly upstream: { readonly trust: readonly string[]; readonly addresses: AddressPolicy }
   readonly audit: { readonly path: string; readonly durability: 'os' | 'sync' }
@@ -63,7 +66,7 @@ const MAX_SECRET_BYTES = 64 * 2 ** 10
 const MIN_TOKEN_LENGTH = 16
 const DEFAULT_GRACE_MS = 8_000
 const DEFAULT_DENY: readonly AddressClass[] = ['metadata', 'loopback', 'link-local', 'private']
-const NOWHERE: Config['listen'] = { proxy: [], transparent: [], gateway: [], admin: [] }
+const NOWHERE: Config['listen'] = { proxy: [], transparent: [], gateway: [], dns: [], admin: [] }
 const DEFAULT_LISTEN: Config['listen'] = {
   ...NOWHERE,
   proxy: [{ kind: 'tcp', host: '127.0.0.1', port: 3128 }],
@@ -139,6 +142,7 @@ function withDefaults({ file: given, mode, clients, rules }: Effective) {
     clients,
     rules,
     listen: { ...NOWHERE, ...(given.listen ?? DEFAULT_LISTEN) },
+    dns: dnsSettings(given.dns ?? {}, given.listen?.gateway !== undefined),
     ca: { directory: 'certs', ...given.ca },
     upstream: { trust: ['system'], deny: DEFAULT_DENY, allow: [], ...given.upstream },
     audit: { path: 'logs/audit.jsonl', durability: 'os' as const, ...given.audit },
@@ -163,6 +167,7 @@ function assemble(effective: Effective, file: string | null, folder: string): Co
       proxy: listeners(listen.proxy),
       transparent: listeners(listen.transparent),
       gateway: listeners(listen.gateway),
+      dns: listeners(listen.dns),
       admin: listeners(listen.admin),
     },
     caDirectory: absolute(filled.ca.directory),
@@ -170,6 +175,7 @@ function assemble(effective: Effective, file: string | null, folder: string): Co
     rules: filled.rules,
     policy: effective.policy,
     identity: effective.identity,
+    dns: filled.dns,
     upstream: {
       trust: upstream.trust.map((entry) => (entry === 'system' ? entry : absolute(entry))),
       addresses: { deny: new Set(upstream.deny), allow: upstream.allow },

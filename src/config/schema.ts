@@ -9,6 +9,7 @@ import { REFUSALS } from '../core/refusal.ts'
 import type { ClientSpec, RuleSpec } from '../core/rule.ts'
 import type { ListenAddress } from './quantity.ts'
 import { parseDuration, parseListenAddress } from './quantity.ts'
+import { type DnsSection, dnsSchema } from './schema-dns.ts'
 import { custom, list, name, oneOrList, text } from './schema-part.ts'
 import { ruleSchema } from './schema-rule.ts'
 
@@ -31,11 +32,13 @@ export interface ConfigFile {
     readonly proxy?: readonly ListenAddress[]
     readonly transparent?: readonly ListenAddress[]
     readonly gateway?: readonly ListenAddress[]
+    readonly dns?: readonly ListenAddress[]
     readonly admin?: readonly ListenAddress[]
   }
   readonly ca?: { readonly directory: string }
   readonly clients?: readonly ClientSpec[]
   readonly rules?: readonly RuleSpec[]
+  readonly dns?: DnsSection
   readonly upstream?: {
     readonly trust?: readonly string[]
     readonly deny?: readonly AddressClass[]
@@ -71,7 +74,7 @@ const listen = z
     transparent: oneOrList(address(false)).exactOptional().describe('Target of REDIRECT: TLS and plain HTTP, any port'),
     gateway: oneOrList(address(false)).exactOptional().describe('Direct hits of clients whose DNS points here'),
     admin: oneOrList(address(true)).exactOptional().describe('Health, metrics, console'),
-    dns: unserved('listen.dns is not served by this version; remove it'),
+    dns: oneOrList(address(false)).exactOptional().describe('Name server, UDP and TCP: names that a rule could allow'),
   })
   .refine((doors) => ['proxy', 'transparent', 'gateway'].some((door) => Object.hasOwn(doors, door)), {
     error:
@@ -152,6 +155,7 @@ export const configSchema: z.ZodType<ConfigFile> = z
     ca: z.strictObject({ directory: text }).exactOptional(),
     clients: z.array(client).exactOptional(),
     rules: z.array(ruleSchema).exactOptional(),
+    dns: dnsSchema.exactOptional(),
     upstream: upstream.exactOptional(),
     audit: z
       .strictObject({ path: text.exactOptional(), durability: z.enum(['os', 'sync']).exactOptional() })

@@ -132,6 +132,24 @@ export interface TunnelClosed extends Tunnel {
   readonly duration_ms: number
 }
 
+/** A question to our name server. `name` and `type` are null where none could be read, or where `count` stands for many. */
+export interface DnsQuestion {
+  readonly event: 'dns.question'
+  readonly client: RecordedClient
+  readonly question: { readonly name: string | null; readonly type: string | null }
+  readonly decision: 'allow' | 'deny'
+  readonly enforced: boolean
+  readonly rule: string | null
+  readonly reason: Reason | null
+  readonly mode: Mode
+  readonly policy: string
+  /** Whose addresses are told: ours, those of the name, this machine's loopback, or none. */
+  readonly answer: 'own' | 'resolved' | 'loopback' | 'none'
+  /** How many questions the record is about; 0: what came of one that has a record already. */
+  readonly count: number
+  readonly security_flags: readonly string[]
+}
+
 /** `records`: how many the chain holds before this one. `signature`: Ed25519, base64; null where signing is off. */
 export interface Checkpoint {
   readonly event: 'checkpoint'
@@ -152,4 +170,5 @@ export type AuditEvent =
   | TlsRejected
   | ({ readonly event: 'tunnel.opened' } & Tunnel)
   | TunnelClosed
+  | DnsQuestion
   | Checkpoint

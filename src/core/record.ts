@@ -2,6 +2,7 @@
 
 import type {
   AuditEvent,
+  DnsQuestion,
   Lifecycle,
   RecordedClient,
   RecordedNames,
@@ -82,6 +83,8 @@ function encodeEvent(event: AuditEvent, cut: string[]): string {
         number('frames_received', event.frames_received) +
         number('duration_ms', event.duration_ms)
       )
+    case 'dns.question':
+      return question(event, cut)
     case 'checkpoint':
       break
   }
@@ -157,6 +160,24 @@ function malformed(event: RequestMalformed, cut: string[]): string {
     text('fingerprint', event.fingerprint, MAX_TEXT, cut) +
     text('request_line', event.request_line, MAX_TARGET, cut) +
     `,"headers":[${headers.join(',')}]`
+  )
+}
+
+function question(event: DnsQuestion, cut: string[]): string {
+  const { name, type } = event.question
+  const asked = text('name', name, MAX_TEXT, cut, 'question') + text('type', type, MAX_TEXT, cut, 'question')
+  return (
+    client(event.client, cut) +
+    `,"question":{${asked.slice(1)}}` +
+    text('decision', event.decision, MAX_TEXT, cut) +
+    `,"enforced":${event.enforced}` +
+    text('rule', event.rule, MAX_TEXT, cut) +
+    text('reason', event.reason, MAX_TEXT, cut) +
+    text('mode', event.mode, MAX_TEXT, cut) +
+    text('policy', event.policy, MAX_TEXT, cut) +
+    text('answer', event.answer, MAX_TEXT, cut) +
+    number('count', event.count) +
+    list('security_flags', event.security_flags, MAX_FLAG, MAX_FLAGS, cut)
   )
 }
 

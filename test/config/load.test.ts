@@ -140,8 +140,34 @@ describe('a file that is right', () => {
         { kind: 'tcp', host: '0.0.0.0', port: 443 },
         { kind: 'tcp', host: '::', port: 443 },
       ],
+      dns: [],
       admin: [{ kind: 'unix', path: join(folder, 'run/a.sock') }],
     })
+  })
+
+  it('has a name server that answers with unrouted addresses, or behind a gateway with its own', () => {
+    const rate = { requests: 50, per: 'second', burst: 200 }
+    const plain = load('version: 1\nlisten: { transparent: "127.0.0.1:15001", dns: ["127.0.0.1:0", "[::1]:0"] }\n')
+    expect(plain.listen.dns).toEqual([
+      { kind: 'tcp', host: '127.0.0.1', port: 0 },
+      { kind: 'tcp', host: '::1', port: 0 },
+    ])
+    expect(plain.dns).toEqual({ answers: 'own', addresses: ['198.18.0.1', '2001:2::1'], rate })
+    const behind = load('version: 1\nlisten: { gateway: "0.0.0.0:443", dns: "0.0.0.0:53" }\n')
+    expect(behind.dns).toEqual({ answers: 'own', addresses: 'reached', rate })
+  })
+
+  it('has a name server as it is asked for', () => {
+    const listen = 'listen: { transparent: "127.0.0.1:15001", dns: "127.0.0.1:53" }'
+    const set = 'addresses: [10.0.0.2], rate: { questions: 5, per: minute }'
+    expect(load(`version: 1\n${listen}\ndns: { ${set} }\n`).dns).toEqual({
+      answers: 'own',
+      addresses: ['10.0.0.2'],
+      rate: { requests: 5, per: 'minute' },
+    })
+    const resolved = load(`version: 1\n${listen}\ndns: { answers: resolved }\n`)
+    expect(resolved.dns.answers).toBe('resolved')
+    expect(resolved.hash).not.toBe(load(`version: 1\n${listen}\n`).hash)
   })
 
   it('may have any number of listeners on port 0', () => {
