@@ -4,7 +4,9 @@
 import './early-signals.ts'
 import { Command, CommanderError } from 'commander'
 import { openAuthority } from '../tls/authority.ts'
-import { caCommand } from './ca.ts'
+import { authorityPaths } from '../tls/authority-files.ts'
+import { caCommand, type DirectoryOptions } from './ca.ts'
+import { doctorCommand } from './doctor.ts'
 import { EXIT, ExitError } from './exit.ts'
 import { explainCommand } from './explain.ts'
 import { healthCommand } from './health.ts'
@@ -15,6 +17,7 @@ import { proxyCommand } from './proxy.ts'
 import { runCommand } from './run.ts'
 import { testCommand } from './test-policy.ts'
 import { validateConfigCommand } from './validate-config.ts'
+import { addVerify, type VerifyTargets } from './verify.ts'
 import { VERSION } from './version.ts'
 
 function program(): Command {
@@ -23,6 +26,9 @@ function program(): Command {
     .version(VERSION)
     .showHelpAfterError()
     .enablePositionalOptions()
+  const caDirectory = ({ config, directory }: DirectoryOptions): string => directory ?? configOf(config).caDirectory
+  const iptables = iptablesCommand((file) => redirectTargets(file))
+  addVerify(iptables, (file) => verifyTargets(file))
   const verbs = [
     proxyCommand(),
     runCommand(),
@@ -30,8 +36,9 @@ function program(): Command {
     validateConfigCommand(),
     explainCommand(),
     testCommand(),
-    caCommand(({ config, directory }) => directory ?? configOf(config).caDirectory),
-    iptablesCommand((file) => redirectTargets(file)),
+    caCommand(caDirectory),
+    iptables,
+    doctorCommand({ resolveDirectory: caDirectory, listeners: (file) => verifyTargets(file).listeners }),
     healthCommand(),
   ]
   for (const verb of verbs) root.addCommand(verb)
@@ -45,6 +52,16 @@ function redirectTargets(file: string | undefined): ReturnType<Parameters<typeof
     transparent: listen.transparent.flatMap((address) => (address.kind === 'tcp' ? [address] : [])),
     dns: listen.dns.flatMap((address) => (address.kind === 'tcp' ? [address] : [])),
     adminPorts: listen.admin.flatMap((address) => (address.kind === 'tcp' ? [address.port] : [])),
+  }
+}
+
+function verifyTargets(file: string | undefined): VerifyTargets {
+  const { listen, caDirectory } = configOf(file)
+  const tcp = (door: keyof typeof listen) =>
+    listen[door].flatMap((address) => (address.kind === 'tcp' ? [{ host: address.host, port: address.port }] : []))
+  return {
+    listeners: { transparent: tcp('transparent'), admin: tcp('admin'), dns: tcp('dns') },
+    caFile: authorityPaths(caDirectory).ca,
   }
 }
 

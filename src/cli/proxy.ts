@@ -1,8 +1,9 @@
 // `mcp-egress proxy`: runs the proxy until it is told to stop.
 
 import { Command } from 'commander'
-import { type Config, type ListenAddress, formatListenAddress } from '../config/load.ts'
+import { type Config, formatListenAddress } from '../config/load.ts'
 import { inheritedSockets } from './activation.ts'
+import type { OpenDoors } from './doors.ts'
 import { EXIT, ExitError } from './exit.ts'
 import { configOf } from './loaded.ts'
 import { refuseHazards } from './environment.ts'
@@ -38,7 +39,7 @@ async function serve(options: ProxyOptions): Promise<void> {
   const proxy = await startProxy(config, systemGround(), inherited).catch((error: unknown) => {
     throw new ExitError(EXIT.failure, `mcp-egress: ${error instanceof Error ? error.message : String(error)}`)
   })
-  announce(config, proxy.addresses)
+  announce(config, proxy)
   process.on('SIGHUP', () => {
     try {
       proxy.reload(load())
@@ -53,9 +54,10 @@ async function serve(options: ProxyOptions): Promise<void> {
   await proxy.stop()
 }
 
-function announce(config: Config, addresses: readonly { door: string; address: ListenAddress }[]): void {
+function announce(config: Config, { addresses, unavailable }: OpenDoors): void {
   const say = (line: string): void => void process.stderr.write(`mcp-egress: ${line}\n`)
   for (const { door, address } of addresses) say(`${door} on ${formatListenAddress(address)}`)
+  for (const address of unavailable) say(`there is no IPv6 here: ${formatListenAddress(address)} is not listened on`)
   say(`audit trail ${config.audit.path}; CA ${config.caDirectory}/ca.pem`)
   if (config.mode === 'observe') say('OBSERVE MODE: requests that policy refuses are forwarded and only recorded')
   else if (config.rules.length === 0) say('no rules: everything is refused; start with --allow HOST or mcp-egress init')

@@ -9,7 +9,7 @@ import { newId } from '../audit/id.ts'
 import { createMetrics } from '../audit/metrics.ts'
 import { openRedactionKey } from '../audit/secret.ts'
 import { openTrail } from '../audit/trail.ts'
-import type { Config, ListenAddress } from '../config/load.ts'
+import type { Config } from '../config/load.ts'
 import type { Lifecycle } from '../core/record.ts'
 import { createRedactor } from '../core/redact.ts'
 import { createLimiter } from '../limits/limiter.ts'
@@ -27,11 +27,11 @@ import { LeafCache } from '../tls/leaf-cache.ts'
 import { upstreamSecureContext } from '../tls/trust.ts'
 import type { InheritedSocket } from './activation.ts'
 import { decisionPrinter } from './decision-printer.ts'
+import { openDoors, type OpenDoors } from './doors.ts'
 import { SelfCheck } from './self.ts'
 import { VERSION } from './version.ts'
 
-export interface RunningProxy {
-  readonly addresses: readonly { readonly door: string; readonly address: ListenAddress }[]
+export interface RunningProxy extends OpenDoors {
   /** Serves a socket that was made elsewhere, in another network namespace for one; it is the proxy's from now on. */
   adopt(door: ListenerDoor, listening: ListeningSocket): Promise<void>
   /** The same for questions of names. */
@@ -151,37 +151,22 @@ export async function startProxy(
     await trail.append({ event: 'proxy.stopped', cause: 'stopped', ...lifecycle() }).catch(() => undefined)
     await trail.close()
   }
-  const addresses: { door: string; address: ListenAddress }[] = []
+  let doors: OpenDoors
   try {
     await trail.append({ event: 'proxy.started', ...lifecycle() })
     await trail.append({ event: 'config.loaded', ...lifecycle() })
-    const opened = (door: string, address: ListenAddress): void => {
-      if (address.kind === 'tcp') self.add(address.port)
-      addresses.push({ door, address })
-    }
-    for (const door of ['proxy', 'transparent', 'tproxy', 'gateway'] as const satisfies ListenerDoor[]) {
-      const sockets = inherited.filter((socket) => socket.door === door)
-      for (const socket of sockets) opened(door, await listeners.adopt(door, socket))
-      if (sockets.length > 0 || door === 'tproxy') continue
-      for (const wanted of config.listen[door]) opened(door, await listeners.listen(door, wanted))
-    }
-    for (const wanted of config.listen.dns) {
-      if (wanted.kind !== 'tcp') continue
-      const address = { kind: 'tcp', ...(await nameServer.listen(wanted)) } as const
-      self.add(address.port)
-      addresses.push({ door: 'dns', address })
-    }
-    for (const wanted of config.listen.admin) {
-      const address = await admin.listen(wanted)
-      if (address.kind === 'tcp') self.add(address.port)
-      addresses.push({ door: 'admin', address })
-    }
+    doors = await openDoors(config.listen, inherited, {
+      listeners,
+      nameServer,
+      admin,
+      onPort: (port) => self.add(port),
+    })
   } catch (error) {
     await close()
     throw error
   }
   return {
-    addresses,
+    ...doors,
     adopt: async (door, listening) => {
       await listeners.adopt(door, listening)
     },
