@@ -170,6 +170,20 @@ describe.skipIf(!machinePossible || clientMissing('curl') !== null)('the sidecar
       expect(origin.events.slice(before)).toEqual([])
     })
 
+    it.each([
+      ['a name that a rule could allow', GITHUB, '["198.18.0.1"]'],
+      ['any other name', 'stolen-token.evil.example', 'ENOTFOUND'],
+    ])('the proxy answers for the resolver of the cluster: %s', async (_what, name, expected) => {
+      // The resolver is nobody: only a redirected question has an answer.
+      const script = `const { Resolver } = require('node:dns').promises
+        const resolver = new Resolver({ timeout: 5000, tries: 1 })
+        resolver.setServers(['10.96.0.10'])
+        resolver.resolve4(${JSON.stringify(name)}).then((found) => console.log(JSON.stringify(found)), ({ code }) => console.log(code))`
+      const asked = [...as(workload), process.execPath, '-e', script]
+      const { stdout } = await namespace.exec('setpriv', asked, { env: NEUTRAL })
+      expect(stdout.trim()).toBe(expected)
+    })
+
     it('the workload can not take the rules out', async () => {
       const removed = await namespace.exec('setpriv', [...as(workload, 0), 'iptables', '-t', 'nat', '-F'])
       expect(removed.code).not.toBe(0)
