@@ -32,7 +32,7 @@ export interface Jail {
 }
 
 /** There is no jail; `message` says why and what to do. */
-export class JailError extends Error {
+class JailError extends Error {
   constructor(message: string) {
     super(message)
     this.name = 'JailError'

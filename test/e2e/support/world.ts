@@ -11,9 +11,9 @@ import { createNetwork, type Finished, GATEWAY, type Namespace } from '../../sup
 import { createTestRoot, type TestRoot } from '../../support/origins.ts'
 import { GITHUB } from './machine.ts'
 import { type CannedAnswer, type OriginProcess, startOriginProcess } from './origin-process.ts'
-import { COMMAND, NEUTRAL, REPOSITORY } from './spawner.ts'
+import { COMMAND, NEUTRAL } from './spawner.ts'
 
-export const ORIGIN = { v4: '198.51.100.10', v6: '2001:db8::10' } as const
+const ORIGIN = { v4: '198.51.100.10', v6: '2001:db8::10' } as const
 /** Addresses of the internet that nobody may reach. */
 export const OUTSIDE: readonly string[] = ['203.0.113.9', '2001:db8:f::9']
 
@@ -138,5 +138,3 @@ async function watch(internet: Namespace): Promise<void> {
     }
   }
 }
-
-export { REPOSITORY }
