@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { constants, tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { Command, Option } from 'commander'
-import { type Report, verifyContainment, VerifyError, type VerifyOptions } from '../jail/verify.ts'
+import { type Report, verifyContainment, VerifyError, type VerifyOptions } from '../jail/verify/verify.ts'
 import { openAuthority, readAuthorityCertificates } from '../tls/authority.ts'
 import { AuthorityError, type AuthorityPaths, authorityPaths, fileExists } from '../tls/authority-files.ts'
 import { bundleText } from '../tls/bundle.ts'

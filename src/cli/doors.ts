@@ -3,7 +3,7 @@
 import { networkInterfaces } from 'node:os'
 import type { AdminServer } from '../admin/admin.ts'
 import type { Config, ListenAddress } from '../config/load.ts'
-import type { NameServer } from '../jail/dns-server.ts'
+import type { NameServer } from '../jail/dns/server.ts'
 import type { ListenerDoor, Listeners } from '../proxy/listener.ts'
 import type { InheritedSocket } from './activation.ts'
 

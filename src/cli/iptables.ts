@@ -6,12 +6,12 @@ import { isIP } from 'node:net'
 
 import { Command, Option } from 'commander'
 
-import { type Backend, type BackendChoice, chooseBackend, FirewallError } from '../jail/backend.ts'
-import { applyRules, kernelFamilies, removeRules } from '../jail/firewall.ts'
-import { type DnsChoice, type Mode, planRules, type RulePlan, type TransparentListener } from '../jail/iptables.ts'
-import { nftRule, nftScript } from '../jail/nft.ts'
-import { ruleText, shellScript } from '../jail/restore.ts'
-import type { RuleSet, UidRange } from '../jail/rule.ts'
+import { type Backend, type BackendChoice, chooseBackend, FirewallError } from '../jail/rules/backend.ts'
+import { applyRules, kernelFamilies, removeRules } from '../jail/rules/firewall.ts'
+import { type DnsChoice, type Mode, planRules, type RulePlan, type TransparentListener } from '../jail/rules/plan.ts'
+import { nftRule, nftScript } from '../jail/rules/nft.ts'
+import { ruleText, shellScript } from '../jail/rules/restore.ts'
+import type { RuleSet, UidRange } from '../jail/rules/rule.ts'
 import { EXIT, ExitError } from './exit.ts'
 
 /** Where results go, in whole lines. */

@@ -4,7 +4,13 @@ import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { type Command, Option } from 'commander'
-import { type Report, VerifyError, verifyContainment, type VerifyOptions, type WayResult } from '../jail/verify.ts'
+import {
+  type Report,
+  VerifyError,
+  verifyContainment,
+  type VerifyOptions,
+  type WayResult,
+} from '../jail/verify/verify.ts'
 import { EXIT, ExitError } from './exit.ts'
 import { json, type Output, processOutput, verdict } from './output.ts'
 

@@ -2,9 +2,9 @@
 
 import { afterEach, describe, expect, it } from 'vitest'
 
-import { applyRules, installedRules, removeRules } from '../../src/jail/firewall.ts'
-import type { JailOptions, RedirectOptions } from '../../src/jail/iptables.ts'
-import { nftScript } from '../../src/jail/nft.ts'
+import { applyRules, installedRules, removeRules } from '../../src/jail/rules/firewall.ts'
+import type { JailOptions, RedirectOptions } from '../../src/jail/rules/plan.ts'
+import { nftScript } from '../../src/jail/rules/nft.ts'
 import { CLIENT, GATEWAY, networkTestsPossible } from '../support/netns.ts'
 import {
   BACKENDS,

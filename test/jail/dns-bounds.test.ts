@@ -3,10 +3,10 @@
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { NewNames } from '../../src/jail/dns-new-names.ts'
-import { ReachedAddresses } from '../../src/jail/dns-reached.ts'
-import { type ServeMessage, serveStream } from '../../src/jail/dns-stream.ts'
-import { type Surplus, SurplusCounter } from '../../src/jail/dns-surplus.ts'
+import { NewNames } from '../../src/jail/dns/new-names.ts'
+import { ReachedAddresses } from '../../src/jail/dns/reached.ts'
+import { type ServeMessage, serveStream } from '../../src/jail/dns/stream.ts'
+import { type Surplus, SurplusCounter } from '../../src/jail/dns/surplus.ts'
 import { addressesOf, ask, type DnsLab, framed, question, rcodeOf, startDnsLab } from '../support/dns.ts'
 
 describe('the rate of one source', () => {

@@ -3,7 +3,7 @@
 import { decode, encode, type OptAnswer } from 'dns-packet'
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { type Answer, MAX_ADDRESSES, RCODE, readMessage, type Read, writeAnswer } from '../../src/jail/dns-message.ts'
+import { type Answer, MAX_ADDRESSES, RCODE, readMessage, type Read, writeAnswer } from '../../src/jail/dns/message.ts'
 import { addressesOf, question, rcodeOf } from '../support/dns.ts'
 
 function edited(message: Buffer, edit: (bytes: Buffer) => void): Buffer {

@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs'
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 
-import { applyRules } from '../../src/jail/firewall.ts'
+import { applyRules } from '../../src/jail/rules/firewall.ts'
 import { CLIENT, GATEWAY, type Namespace, networkTestsPossible } from '../support/netns.ts'
 import {
   BACKENDS,

@@ -6,8 +6,8 @@ import { join } from 'node:path'
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 
-import { applyRules, FirewallError, removeRules } from '../../src/jail/firewall.ts'
-import { shellScript } from '../../src/jail/restore.ts'
+import { applyRules, FirewallError, removeRules } from '../../src/jail/rules/firewall.ts'
+import { shellScript } from '../../src/jail/rules/restore.ts'
 import { CLIENT, GATEWAY, networkTestsPossible, type Network } from '../support/netns.ts'
 import {
   BOTH,

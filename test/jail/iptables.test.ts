@@ -3,10 +3,10 @@
 import { assert, constantFrom, property, string } from 'fast-check'
 import { describe, expect, it } from 'vitest'
 
-import { type JailOptions, planRules, redirectPort, type RedirectOptions } from '../../src/jail/iptables.ts'
-import { nftScript } from '../../src/jail/nft.ts'
-import { ruleText, shellScript } from '../../src/jail/restore.ts'
-import { type Family, OWN_CHAINS } from '../../src/jail/rule.ts'
+import { type JailOptions, planRules, redirectPort, type RedirectOptions } from '../../src/jail/rules/plan.ts'
+import { nftScript } from '../../src/jail/rules/nft.ts'
+import { ruleText, shellScript } from '../../src/jail/rules/restore.ts'
+import { type Family, OWN_CHAINS } from '../../src/jail/rules/rule.ts'
 
 const BOTH: readonly Family[] = ['v4', 'v6']
 

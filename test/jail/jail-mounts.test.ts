@@ -1,7 +1,7 @@
 // What a jailed command sees of the file system, as a plan.
 
 import { describe, expect, it } from 'vitest'
-import { jailMounts, type JailSurroundings, type MountStep } from '../../src/jail/jail-mounts.ts'
+import { jailMounts, type JailSurroundings, type MountStep } from '../../src/jail/run/mounts.ts'
 
 const AROUND: JailSurroundings = {
   hostname: 'box',

@@ -2,9 +2,9 @@
 
 import { describe, expect, it } from 'vitest'
 
-import { nftOwn, nftRemoval, nftRule, nftScript } from '../../src/jail/nft.ts'
-import { ruleText } from '../../src/jail/restore.ts'
-import type { Match, Rule, RuleSet, Verdict } from '../../src/jail/rule.ts'
+import { nftOwn, nftRemoval, nftRule, nftScript } from '../../src/jail/rules/nft.ts'
+import { ruleText } from '../../src/jail/rules/restore.ts'
+import type { Match, Rule, RuleSet, Verdict } from '../../src/jail/rules/rule.ts'
 
 const TCP = { kind: 'protocol', protocol: 'tcp' } as const
 const ON: Rule = { matches: [], verdict: { kind: 'goto', chain: 'MCP_EGRESS_WORKLOAD' } }

@@ -2,8 +2,8 @@
 
 import { describe, expect, it } from 'vitest'
 
-import { applyText, listingOf, type OwnState, ownState, removeText, shellScript } from '../../src/jail/restore.ts'
-import type { Rule, RuleSet } from '../../src/jail/rule.ts'
+import { applyText, listingOf, type OwnState, ownState, removeText, shellScript } from '../../src/jail/rules/restore.ts'
+import type { Rule, RuleSet } from '../../src/jail/rules/rule.ts'
 
 const TCP = { kind: 'protocol', protocol: 'tcp' } as const
 const ON: Rule = { matches: [], verdict: { kind: 'goto', chain: 'MCP_EGRESS_WORKLOAD' } }

@@ -1,8 +1,8 @@
 // The system-call filter, run by an interpreter of classic BPF over the calls it has to tell apart.
 
 import { describe, expect, it } from 'vitest'
-import { socketFilter } from '../../src/jail/seccomp.ts'
-import type { FilterInstruction } from '../../src/jail/syscalls.ts'
+import { socketFilter } from '../../src/jail/run/seccomp.ts'
+import type { FilterInstruction } from '../../src/jail/run/syscalls.ts'
 
 const ALLOWED = 'allowed'
 const X64 = 0xc000003e

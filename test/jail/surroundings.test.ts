@@ -5,7 +5,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { boundSockets, surroundings } from '../../src/jail/surroundings.ts'
+import { boundSockets, surroundings } from '../../src/jail/run/surroundings.ts'
 
 let folder: string
 let server: Server

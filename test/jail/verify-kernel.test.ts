@@ -3,7 +3,7 @@
 import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import { afterEach, expect, it } from 'vitest'
-import { landingOf, listenerUid, socketName } from '../../src/jail/probe-kernel.ts'
+import { landingOf, listenerUid, socketName } from '../../src/jail/verify/probe-kernel.ts'
 
 const open: (Server | Socket)[] = []
 

@@ -4,12 +4,12 @@ import { Buffer } from 'node:buffer'
 import { encode } from 'dns-packet'
 import { describe, expect, it } from 'vitest'
 import { reportText } from '../../src/cli/verify.ts'
-import type { NetworkProbe, Observation, Privileges } from '../../src/jail/probe.ts'
-import { planProbes } from '../../src/jail/probe-plan.ts'
-import type { Report } from '../../src/jail/verify.ts'
-import type { Count } from '../../src/jail/verify-accounting.ts'
-import { judge, type Known } from '../../src/jail/verify-verdict.ts'
-import { judgeCapabilities, judgeNewPrivileges, judgeSocket, judgeUser } from '../../src/jail/verify-workload.ts'
+import type { NetworkProbe, Observation, Privileges } from '../../src/jail/verify/probe.ts'
+import { planProbes } from '../../src/jail/verify/probe-plan.ts'
+import type { Report } from '../../src/jail/verify/verify.ts'
+import type { Count } from '../../src/jail/verify/accounting.ts'
+import { judge, type Known } from '../../src/jail/verify/verdict.ts'
+import { judgeCapabilities, judgeNewPrivileges, judgeSocket, judgeUser } from '../../src/jail/verify/workload.ts'
 
 const PROBE: NetworkProbe = {
   id: 'p0',

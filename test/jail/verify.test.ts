@@ -5,7 +5,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { Report, WayResult } from '../../src/jail/verify.ts'
+import type { Report, WayResult } from '../../src/jail/verify/verify.ts'
 import { startProxyProcess } from '../e2e/support/proxy-process.ts'
 import { COMMAND, NEUTRAL } from '../e2e/support/spawner.ts'
 import { type Machine, machinePossible, startMachine, WORKLOAD_UID } from '../e2e/support/machine.ts'

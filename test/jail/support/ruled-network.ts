@@ -6,9 +6,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 
-import type { Backend } from '../../../src/jail/backend.ts'
-import { type JailOptions, planRules, type RedirectOptions } from '../../../src/jail/iptables.ts'
-import type { Family, RuleSet } from '../../../src/jail/rule.ts'
+import type { Backend } from '../../../src/jail/rules/backend.ts'
+import { type JailOptions, planRules, type RedirectOptions } from '../../../src/jail/rules/plan.ts'
+import type { Family, RuleSet } from '../../../src/jail/rules/rule.ts'
 import { createNetwork, type Namespace, type Network, networkTestsPossible } from '../../support/netns.ts'
 
 export const BOTH: readonly Family[] = ['v4', 'v6']

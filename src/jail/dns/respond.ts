@@ -1,14 +1,14 @@
 // Answers one DNS message: bounds, judgement, the record, and only then the answer.
 
 import { isIPv6 } from 'node:net'
-import type { DnsSettings } from '../config/schema-dns.ts'
-import { judgeAddress } from '../core/address-class.ts'
-import { identify } from '../core/identity.ts'
-import { judgeName, type NameVerdict, newNamesDenied } from '../core/question.ts'
-import type { DnsQuestion } from '../core/record.ts'
-import { createLimiter, type Limiter } from '../limits/limiter.ts'
-import type { Judgement } from '../proxy/deps.ts'
-import type { NameServerDeps } from './dns-deps.ts'
+import type { DnsSettings } from '../../config/schema-dns.ts'
+import { judgeAddress } from '../../core/address-class.ts'
+import { identify } from '../../core/identity.ts'
+import { judgeName, type NameVerdict, newNamesDenied } from '../../core/question.ts'
+import type { DnsQuestion } from '../../core/record.ts'
+import { createLimiter, type Limiter } from '../../limits/limiter.ts'
+import type { Judgement } from '../../proxy/deps.ts'
+import type { NameServerDeps } from './deps.ts'
 import {
   type Answer,
   type Asked,
@@ -21,9 +21,9 @@ import {
   TYPE_A,
   TYPE_AAAA,
   writeAnswer,
-} from './dns-message.ts'
-import { NewNames } from './dns-new-names.ts'
-import { type Surplus, SurplusCounter } from './dns-surplus.ts'
+} from './message.ts'
+import { NewNames } from './new-names.ts'
+import { type Surplus, SurplusCounter } from './surplus.ts'
 
 /** Sources with a bucket of their own; those that have been quiet make room, and else a new one is refused. */
 const MAX_SOURCES = 4_096

@@ -1,22 +1,15 @@
 // Tries to get out by every way, from inside, and says of each whether it is closed, open, or not proven.
 
 import { randomBytes } from 'node:crypto'
-import { kernelFamilies } from './firewall.ts'
+import { kernelFamilies } from '../rules/firewall.ts'
 import type { Family, Findings, Job, NetworkProbe, Privileges } from './probe.ts'
 import { gateways, listenerUid, ownAddresses, processesOf, resolvers } from './probe-kernel.ts'
 import { familyOf, planProbes } from './probe-plan.ts'
 import { runJob } from './probe-run.ts'
-import { type Accounting, AccountingError, startAccounting } from './verify-accounting.ts'
-import { ProbeError, runJobAs } from './verify-child.ts'
-import { judge, type Known, provenListeners, type Verdict, type VerifyMode } from './verify-verdict.ts'
-import {
-  judgeCapabilities,
-  judgeNewPrivileges,
-  judgeSocket,
-  judgeUser,
-  socketPaths,
-  userOf,
-} from './verify-workload.ts'
+import { type Accounting, AccountingError, startAccounting } from './accounting.ts'
+import { ProbeError, runJobAs } from './child.ts'
+import { judge, type Known, provenListeners, type Verdict, type VerifyMode } from './verdict.ts'
+import { judgeCapabilities, judgeNewPrivileges, judgeSocket, judgeUser, socketPaths, userOf } from './workload.ts'
 
 export interface VerifyListener {
   readonly host: string

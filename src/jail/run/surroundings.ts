@@ -3,7 +3,7 @@
 import { lstatSync, readdirSync, readFileSync, readlinkSync, realpathSync, statSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { basename, dirname, join } from 'node:path'
-import type { JailSurroundings } from './jail-mounts.ts'
+import type { JailSurroundings } from './mounts.ts'
 
 /** Everything is there already: the folders and the trail are made before the jail is. */
 export function surroundings(own: {

@@ -3,7 +3,7 @@
 import { Buffer } from 'node:buffer'
 import { isNegative } from './probe-dns.ts'
 import type { Landing, NetworkProbe, Observation, Topic } from './probe.ts'
-import type { Count } from './verify-accounting.ts'
+import type { Count } from './accounting.ts'
 
 /**
  * `refused`: the firewall, or the host in question, said no · `proxy`: it ends at our proxy, proven · `dropped`: it was made and

@@ -2,7 +2,7 @@
 
 import { createSocket } from 'node:dgram'
 import { isIPv6 } from 'node:net'
-import { hostFromAddress } from '../core/address.ts'
+import { hostFromAddress } from '../../core/address.ts'
 
 const KEPT_MS = 60_000
 const MAX_KEPT = 1_024

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 import type * as Koffi from 'koffi'
 
-import { addressBytes } from '../core/address.ts'
+import { addressBytes } from '../../core/address.ts'
 import { nearFirst } from './probe-near.ts'
 import { ATTEMPT_TIMEOUT_MS, type Family, NEAR_TIMEOUT_MS, type NetworkProbe, type Observation } from './probe.ts'
 

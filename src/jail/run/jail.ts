@@ -4,11 +4,11 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { Socket as UdpSocket } from 'node:dgram'
 import { Server } from 'node:net'
 import { fileURLToPath } from 'node:url'
-import type { FromJail, JailedCommand, JailSocket, ToJail } from './jail-message.ts'
-import type { MountStep } from './jail-mounts.ts'
-import { SYSTEM_PATH, systemTool } from './system-path.ts'
+import type { FromJail, JailedCommand, JailSocket, ToJail } from './message.ts'
+import type { MountStep } from './mounts.ts'
+import { SYSTEM_PATH, systemTool } from '../system-path.ts'
 
-export type { JailedCommand } from './jail-message.ts'
+export type { JailedCommand } from './message.ts'
 
 /** How a command ended: as wait(2) says it. */
 export interface Exit {
@@ -39,7 +39,7 @@ class JailError extends Error {
   }
 }
 
-const INIT = fileURLToPath(new URL('jail-init.js', import.meta.url))
+const INIT = fileURLToPath(new URL('init.js', import.meta.url))
 const BUILD_TIMEOUT_MS = 30_000
 const PROBE_TIMEOUT_MS = 10_000
 

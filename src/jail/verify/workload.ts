@@ -3,7 +3,7 @@
 import { spawnSync } from 'node:child_process'
 import type { Job, Privileges, UnixSocket } from './probe.ts'
 import { CAPABILITIES, seesEveryProcess } from './probe-kernel.ts'
-import { closed, unknown, type Verdict, type VerifyMode } from './verify-verdict.ts'
+import { closed, unknown, type Verdict, type VerifyMode } from './verdict.ts'
 
 /** Capabilities that matter even where the rules are in another network namespace. */
 const BEYOND_THE_NAMESPACE = new Set(['SYS_ADMIN', 'SYS_MODULE', 'BPF'])

@@ -1,6 +1,6 @@
 // What `mcp-egress run` and the first process of its jail say to each other over their IPC channel.
 
-import type { MountStep } from './jail-mounts.ts'
+import type { MountStep } from './mounts.ts'
 
 /** A listening socket made inside the jail: `transparent` is where REDIRECT leads, `dns-*` answer on port 53. */
 export interface JailSocket {

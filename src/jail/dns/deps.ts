@@ -1,8 +1,8 @@
 // What the name server needs from outside itself.
 
-import type { DnsSettings } from '../config/schema-dns.ts'
-import type { Deps } from '../proxy/deps.ts'
-import type { Resolver } from '../proxy/resolver.ts'
+import type { DnsSettings } from '../../config/schema-dns.ts'
+import type { Deps } from '../../proxy/deps.ts'
+import type { Resolver } from '../../proxy/resolver.ts'
 
 export interface NameServerDeps extends Pick<Deps, 'judgement' | 'trail' | 'redactor' | 'metrics' | 'onDecision'> {
   /** Read for each question: a reload swaps the whole value. */

@@ -2,13 +2,13 @@
 
 import { createSocket, type RemoteInfo, type Socket as UdpSocket } from 'node:dgram'
 import { type AddressInfo, createServer, isIPv6, type Server, type Socket } from 'node:net'
-import { hostFromAddress } from '../core/address.ts'
-import type { NameServerDeps } from './dns-deps.ts'
-import { ReachedAddresses } from './dns-reached.ts'
-import { type Asker, Responder } from './dns-respond.ts'
-import { type ServeMessage, serveStream } from './dns-stream.ts'
+import { hostFromAddress } from '../../core/address.ts'
+import type { NameServerDeps } from './deps.ts'
+import { ReachedAddresses } from './reached.ts'
+import { type Asker, Responder } from './respond.ts'
+import { type ServeMessage, serveStream } from './stream.ts'
 
-export type { NameServerDeps } from './dns-deps.ts'
+export type { NameServerDeps } from './deps.ts'
 
 const MAX_STREAMS = 256
 const MAX_STREAMS_PER_SOURCE = 32

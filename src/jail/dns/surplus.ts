@@ -1,6 +1,6 @@
 // Questions over a bound of the name server: counted by client, and written down once a second instead of one by one.
 
-import type { Reason } from '../core/refusal.ts'
+import type { Reason } from '../../core/refusal.ts'
 
 const FLUSH_MS = 1_000
 /** Sources and reasons told apart between two writings; what is over is counted for nobody in particular. */
