@@ -2,22 +2,18 @@
 // SECURITY: the owner installs the rules itself, so that a namespace made anew has them too; a one-shot beside it would have to
 // be remembered. Guests must wait for its health check: before that, nothing holds them.
 import { spawnSync } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-const ENV = { ...process.env, PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin` }
 const MAIN = join(dirname(fileURLToPath(import.meta.url)), '../dist/cli/main.js')
 const NOBODY = 65_534
 
 for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => process.exit(0))
 
 run(process.execPath, [MAIN, 'iptables', 'apply', ...process.argv.slice(2)])
-// SECURITY: a socket bound to an interface (SO_BINDTODEVICE needs no capability) keeps it when REDIRECT makes its destination
-// loopback: the packet would leave by that interface, addressed to 127.0.0.1.
-if (existsSync('/proc/self/net/if_inet6')) keepOnLoopback('ip6tables', '::1/128')
-// The last one: its presence is what the health check asks for.
-keepOnLoopback('iptables', '127.0.0.0/8')
+// What the health check looks for; in a file system that is made anew with the container.
+writeFileSync('/run/rules-in-force', '')
 
 process.setgroups([])
 process.setgid(NOBODY)
@@ -30,12 +26,8 @@ if (kept === undefined || BigInt(`0x${kept}`) !== 0n) {
 process.stderr.write('namespace: the rules are in force\n')
 setInterval(() => undefined, 2 ** 30)
 
-function keepOnLoopback(command, loopback) {
-  run(command, ['-w', '5', '-t', 'mangle', '-A', 'POSTROUTING', '-d', loopback, '!', '-o', 'lo', '-j', 'DROP'])
-}
-
 function run(command, args) {
-  const { status, error } = spawnSync(command, args, { stdio: ['ignore', 2, 2], env: ENV })
+  const { status, error } = spawnSync(command, args, { stdio: ['ignore', 2, 2] })
   if (error === undefined && status === 0) return
   const why = error?.message ?? `exit code ${status}`
   process.stderr.write(`namespace: the rules are not in force (${command}: ${why}): nobody may join\n`)

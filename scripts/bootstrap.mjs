@@ -36,6 +36,7 @@ const SYSTEM_PACKAGES = [
     present: file('/usr/lib/python3/dist-packages/requests'),
     skips: 'requests as a client',
   },
+  { package: 'docker-compose', present: command('docker-compose'), skips: 'the Compose layouts in a Docker engine' },
   { package: 'python3-httpx', present: file('/usr/lib/python3/dist-packages/httpx'), skips: 'httpx as a client' },
 ]
 

@@ -100,6 +100,7 @@ function outputRules(layout: Extract<Layout, { mode: 'output' }>, family: Family
       ],
     ],
     ['MCP_EGRESS_INPUT', [SAW_SYN]],
+    ['MCP_EGRESS_LEAVING', [strayLoopback(family)]],
     [
       'MCP_EGRESS_OUT',
       [
@@ -128,6 +129,16 @@ function outputRules(layout: Extract<Layout, { mode: 'output' }>, family: Family
  */
 function freed(...who: Match[]): Rule[] {
   return [rule([TCP, ...who, ORIGINAL], { kind: 'mark', mark: 'free' }), rule(who)]
+}
+
+/**
+ * SECURITY: a socket bound to an interface (SO_BINDTODEVICE, which needs no capability) keeps it when REDIRECT makes its destination
+ * loopback: the packet, a question with data in it for one, would leave by that interface, addressed to 127.0.0.1. Only here, behind
+ * the translation, is the interface seen by which it really leaves.
+ */
+function strayLoopback(family: Family): Rule {
+  const to: Match = { kind: 'to', address: LOOPBACK[family] }
+  return rule([to, { kind: 'to-interface', name: 'lo', not: true }], { kind: 'drop' })
 }
 
 function workloadOf(users: readonly Match[]): Rule[] {

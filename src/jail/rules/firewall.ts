@@ -74,7 +74,7 @@ function applyNft(sets: readonly RuleSet[]): Iptables[] {
 function applyIptables(sets: readonly RuleSet[], backend: 'iptables' | 'legacy'): Iptables[] {
   const kinds = sets.map((set) => {
     const kind = iptablesFor(backend, set.family)
-    return { kind, text: applyText(set, states(kind)) }
+    return { kind, text: applyText(set, states(kind, set)) }
   })
   // All families are tried before any is changed: rules for IPv4 alone would leave IPv6 open and look finished.
   for (const { kind, text } of kinds) restore(kind, text, ['--test'])
@@ -134,8 +134,13 @@ function ownNft(families: readonly Family[]): Family[] {
   return families.filter((family) => own.includes(family))
 }
 
-function states({ tools }: Iptables): OwnState[] {
-  return TABLES.map((table) => ownState(table, run(tools.list, [...LIST_ARGUMENTS, '-t', table, '-S'], '')))
+/** Of the tables that the set needs and those that are there: listing one makes it, and not every kernel has them all. */
+function states({ tools }: Iptables, { chains }: RuleSet): OwnState[] {
+  const saved = run(tools.save, [], '')
+  const tables = TABLES.filter(
+    (table) => chains.some((chain) => chain.table === table) || saved.includes(`*${table}\n`),
+  )
+  return tables.map((table) => ownState(table, run(tools.list, [...LIST_ARGUMENTS, '-t', table, '-S'], '')))
 }
 
 /** Read with -save, which, other than -S, does not make the tables of an engine that nobody uses here. */

@@ -18,8 +18,8 @@ export const NFT_TABLE = 'mcp_egress'
 /** As nft(8) names them. */
 export const NFT_FAMILIES: Readonly<Record<Family, 'ip' | 'ip6'>> = { v4: 'ip', v6: 'ip6' }
 
-/** Where several tables redirect, the first wins: before -100 and 0, where iptables and most others are. */
-const PRIORITIES: Readonly<Record<Chain['table'], number>> = { nat: -105, filter: -5 }
+/** Where several tables redirect, the first wins: before -150, -100 and 0, where iptables and most others are. */
+const PRIORITIES: Readonly<Record<Chain['table'], number>> = { mangle: -155, nat: -105, filter: -5 }
 const FLAGS = {
   syn: 'tcp flags & (fin|syn|rst|ack) == syn',
   'syn-ack': 'tcp flags & (syn|ack) == syn|ack',
@@ -60,7 +60,11 @@ function tableLines({ family, chains }: RuleSet): string[] {
 
 function chainLines({ table, name, hook, rules }: Chain, family: Family): string[] {
   const base =
-    hook === null ? [] : [`    type ${table} hook ${hook.toLowerCase()} priority ${PRIORITIES[table]}; policy accept;`]
+    hook === null
+      ? []
+      : [
+          `    type ${table === 'nat' ? 'nat' : 'filter'} hook ${hook.toLowerCase()} priority ${PRIORITIES[table]}; policy accept;`,
+        ]
   return [`  chain ${name} {`, ...base, ...rules.map((rule) => `    ${nftRule(rule, family)}`), '  }']
 }
 
@@ -80,7 +84,7 @@ function matchText(match: Match, family: Family): string {
     case 'from-interface':
       return `iifname ${match.not === true ? '!= ' : ''}"${match.name}"`
     case 'to-interface':
-      return `oifname "${match.name}"`
+      return `oifname ${match.not === true ? '!= ' : ''}"${match.name}"`
     case 'to':
       return `${NFT_FAMILIES[family]} daddr ${match.address}`
     case 'to-this-host':
@@ -110,6 +114,8 @@ function verdictText(verdict: Verdict): string {
       return `goto ${verdict.chain}`
     case 'refuse':
       return verdict.as === 'reset' ? 'reject with tcp reset' : 'reject'
+    case 'drop':
+      return 'drop'
     case 'redirect':
       return `redirect to :${verdict.port}`
     case 'mark':

@@ -27,7 +27,7 @@ export interface Tools {
   readonly save: string
 }
 
-export const TABLES: readonly Chain['table'][] = ['filter', 'nat']
+export const TABLES: readonly Chain['table'][] = ['filter', 'mangle', 'nat']
 
 /** Seconds to wait for another program that holds the rules. */
 const LOCK_WAIT_SECONDS = 5
@@ -61,7 +61,7 @@ function matchText(match: Match): string {
     case 'from-interface':
       return `${match.not === true ? '! ' : ''}-i ${match.name}`
     case 'to-interface':
-      return `-o ${match.name}`
+      return `${match.not === true ? '! ' : ''}-o ${match.name}`
     case 'to':
       return `-d ${match.address}`
     case 'to-this-host':
@@ -91,6 +91,8 @@ function verdictText(verdict: Verdict, family: Family): string {
       return `-g ${verdict.chain}`
     case 'refuse':
       return `-j REJECT --reject-with ${verdict.as === 'reset' ? 'tcp-reset' : REJECT_WITH[family]}`
+    case 'drop':
+      return '-j DROP'
     case 'redirect':
       return `-j REDIRECT --to-ports ${verdict.port}`
     case 'mark':
@@ -133,12 +135,12 @@ export function listingOf(table: Chain['table'], saved: string): string {
 
 /** One transaction a table: our chains emptied and refilled, our jump moved to first place, chains of another mode gone. */
 export function applyText(set: RuleSet, states: readonly OwnState[]): string {
-  return TABLES.map((table) => {
+  return TABLES.flatMap((table) => {
     const chains = set.chains.filter((chain) => chain.table === table)
     const names = new Set(chains.map(({ name }) => name))
     const own = states.filter((state) => state.table === table)
     const stale = own.flatMap((state) => state.chains).filter((name) => !names.has(name))
-    return transaction(table, [
+    const lines = [
       // In --noflush a declared chain is made, or emptied if it exists.
       ...chains.map(({ name }) => `:${name} - [0:0]`),
       ...own.flatMap(({ jumps }) => jumps).map(({ hook, chain }) => `-D ${hook} -j ${chain}`),
@@ -146,7 +148,8 @@ export function applyText(set: RuleSet, states: readonly OwnState[]): string {
       ...ruleLines(chains, set.family),
       ...stale.map((name) => `-F ${name}`),
       ...stale.map((name) => `-X ${name}`),
-    ])
+    ]
+    return lines.length === 0 ? [] : [transaction(table, lines)]
   }).join('')
 }
 
@@ -174,6 +177,7 @@ export function shellScript(sets: readonly RuleSet[], notes: readonly string[], 
     lines.push('', `${restore} ${RESTORE_ARGUMENTS.join(' ')} <<'RULES'`)
     for (const table of TABLES) {
       const own = chains.filter((chain) => chain.table === table)
+      if (own.length === 0) continue
       lines.push(
         transaction(table, [...own.map(({ name }) => `:${name} - [0:0]`), ...ruleLines(own, family)]).trimEnd(),
       )

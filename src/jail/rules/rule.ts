@@ -18,7 +18,7 @@ export type Match =
   /** `syn`: opens a connection; `syn-ack`: takes one; `rst`: ends or refuses one, and carries no data. */
   | { readonly kind: 'tcp-flags'; readonly flags: 'syn' | 'syn-ack' | 'rst' }
   | { readonly kind: 'from-interface'; readonly name: string; readonly not?: true }
-  | { readonly kind: 'to-interface'; readonly name: string }
+  | { readonly kind: 'to-interface'; readonly name: string; readonly not?: true }
   /** An address or a CIDR of the family of the set. */
   | { readonly kind: 'to'; readonly address: string }
   | { readonly kind: 'to-this-host' }
@@ -37,6 +37,8 @@ export type Verdict =
   /** Goes on in another chain of ours and does not come back to this one. */
   | { readonly kind: 'goto'; readonly chain: string }
   | { readonly kind: 'refuse'; readonly as: 'reset' | 'unreachable' }
+  /** Without a word: for packets whose sender can not be told, as nothing may leave to tell it. */
+  | { readonly kind: 'drop' }
   /** To a port of this host. */
   | { readonly kind: 'redirect'; readonly port: number }
   /** Remembers something about the connection and goes on with the next rule. */
@@ -49,9 +51,9 @@ export interface Rule {
 
 /** A chain of ours; `hook` is the built-in chain that leads to it, null for one that only our own chains lead to. */
 export interface Chain {
-  readonly table: 'filter' | 'nat'
+  readonly table: 'filter' | 'mangle' | 'nat'
   readonly name: string
-  readonly hook: 'OUTPUT' | 'PREROUTING' | 'INPUT' | 'FORWARD' | null
+  readonly hook: 'OUTPUT' | 'PREROUTING' | 'INPUT' | 'FORWARD' | 'POSTROUTING' | null
   readonly rules: readonly Rule[]
 }
 
@@ -59,7 +61,7 @@ export interface RuleSet {
   readonly family: Family
   /** `own`: a namespace made for these rules, which can have no older ones in it. */
   readonly namespace: 'shared' | 'own'
-  /** filter before nat, so that refusal is in force before redirection. */
+  /** filter and mangle before nat, so that refusal is in force before redirection. */
   readonly chains: readonly Chain[]
 }
 
@@ -69,6 +71,7 @@ export const OWN_CHAINS: readonly Omit<Chain, 'rules'>[] = [
   { table: 'filter', name: 'MCP_EGRESS_WORKLOAD', hook: null },
   { table: 'filter', name: 'MCP_EGRESS_FORWARD', hook: 'FORWARD' },
   { table: 'filter', name: 'MCP_EGRESS_INPUT', hook: 'INPUT' },
+  { table: 'mangle', name: 'MCP_EGRESS_LEAVING', hook: 'POSTROUTING' },
   { table: 'nat', name: 'MCP_EGRESS_OUT', hook: 'OUTPUT' },
   { table: 'nat', name: 'MCP_EGRESS_REDIRECT', hook: null },
   { table: 'nat', name: 'MCP_EGRESS_PRE', hook: 'PREROUTING' },
