@@ -202,7 +202,7 @@ describe.runIf(networkTestsPossible)('rules in a network namespace', { timeout: 
     await network.exec('iptables', ['-t', 'nat', '-D', 'OUTPUT', '-p', 'tcp', '-j', 'ACCEPT'])
     applyRules(planned(OPTIONS))
 
-    expect(removeRules(BOTH).map(({ chains }) => chains.length)).toEqual([5, 5])
+    expect(removeRules(BOTH).map(({ chains }) => chains.length)).toEqual([6, 6])
     expect(await rulesNow()).toBe(before)
     expect(removeRules(BOTH)).toEqual([])
   })

@@ -205,7 +205,7 @@ export async function createRuledNetwork(name: string, client = true): Promise<R
     rulesNow: async () => {
       const listings = await Promise.all(
         ['iptables', 'ip6tables'].flatMap((tool) =>
-          ['filter', 'nat'].map(
+          ['filter', 'mangle', 'nat'].map(
             async (table) => `${tool} ${table}\n${(await network.exec(tool, ['-t', table, '-S'])).stdout}`,
           ),
         ),
