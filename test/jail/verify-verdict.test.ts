@@ -21,6 +21,7 @@ const PROBE: NetworkProbe = {
   transport: 'tcp',
   method: 'tls',
   place: 'outside',
+  bound: null,
   serverName: 'nobody.invalid',
   payload: '',
 }
@@ -283,6 +284,8 @@ describe('the plan', () => {
   const options = {
     families: ['v4', 'v6'],
     canary: {},
+    interfaces: { v4: [], v6: [] },
+    sourcePort: 20_000,
     gateways: { v4: ['192.0.2.1'], v6: ['2001:db8::1'] },
     resolvers: ['127.0.0.53', '192.0.2.53', '192.0.2.54', '192.0.2.55'],
     own: new Set<string>(),
@@ -303,6 +306,26 @@ describe('the plan', () => {
     const plan = planProbes({ ...options, canary: { v4: '198.51.100.9', v6: '2001:db8::9' } })
     const dialled = plan.filter(({ place }) => place === 'outside').map(({ address }) => address)
     expect(new Set(dialled)).toEqual(new Set(['198.51.100.9', '2001:db8::9']))
+  })
+
+  it('ties sockets to each interface, by source ports of their own', () => {
+    const tied = planProbes({ ...options, interfaces: { v4: ['eth0', 'eth1'], v6: ['eth0'] } }).filter(
+      ({ bound }) => bound !== null,
+    )
+    expect(tied.map(({ family, name, address, port }) => [family, name, address, port])).toEqual(
+      [
+        ['v4', 'eth0', '1.0.0.1'],
+        ['v4', 'eth1', '1.0.0.1'],
+        ['v6', 'eth0', '2606:4700:4700::1001'],
+      ].flatMap(([family, device, address]) => [
+        [family, `bound to ${device}: UDP 53`, address, 53],
+        [family, `bound to ${device}: UDP 443`, address, 443],
+        [family, `bound to ${device}: TCP 443`, address, 443],
+      ]),
+    )
+    const ports = tied.flatMap(({ bound }) => (bound === null ? [] : [bound.sourcePorts.first, bound.sourcePorts.last]))
+    expect(ports).toEqual([...new Set(ports)].sort((one, other) => one - other))
+    expect(ports[0]).toBe(options.sourcePort)
   })
 })
 

@@ -1,7 +1,7 @@
 // `iptables verify` in a kernel: right rules are called closed, every broken set is found out, and silence is never taken for safety.
 
 import { once } from 'node:events'
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -12,6 +12,7 @@ import { type Machine, machinePossible, startMachine, WORKLOAD_UID } from '../e2
 import {
   createNetwork,
   type Finished,
+  CLIENT,
   GATEWAY,
   type Namespace,
   type Network,
@@ -28,6 +29,8 @@ const STRANGERS = [
   '2606:4700:4700::1111',
   '2001:4860:4860::8888',
 ]
+
+const TARGETS = { v4: '1.0.0.1', v6: '2606:4700:4700::1001' } as const
 
 /** An internet that answers: TCP is accepted and greeted, UDP comes back, a question gets an address. */
 const ANSWERING = `
@@ -89,6 +92,16 @@ function notClosed(report: Report): string[] {
     .map(({ way, family, target, verdict, evidence }) => `${verdict} ${family} ${way} ${target}: ${evidence}`)
 }
 
+/** The interface of the only default route. */
+const BOUND = `bound to ${CLIENT.interface}`
+const WAYS = ['UDP 53', 'UDP 443', 'TCP 443']
+
+const open = (report: Report): string[] => notClosed(report).map((line) => line.replace(/: [^:]*$/, ''))
+
+/** What the rules rewrite to the loopback, and nothing else. */
+const holes = (family: 'v4' | 'v6'): string[] =>
+  ['UDP 53', 'TCP 443'].map((way) => `open ${family} ${BOUND}: ${way} ${TARGETS[family]} ${way.slice(4)}`)
+
 const hostPrefix = (host: string): string => `${host}/${host.includes(':') ? 128 : 32}`
 
 async function run(one: Namespace, command: string): Promise<void> {
@@ -132,6 +145,13 @@ describe.runIf(machinePossible)('iptables verify', () => {
     const verify = [COMMAND, 'iptables', 'verify', '--json', '-c', configFile]
     const command = [`PATH=${path}`, process.execPath, ...verify, '--workload-uid', String(WORKLOAD_UID), ...args]
     return read(await machine.workload.exec('env', command, { env: NEUTRAL, timeoutMs: 60_000 }))
+  }
+
+  const withoutNft = (): string => {
+    const folder = join(machine.proxy.trailFile, '../../bin')
+    mkdirSync(folder, { recursive: true })
+    writeFileSync(join(folder, 'nft'), '#!/bin/sh\nexit 1\n', { mode: 0o755 })
+    return `${folder}:${process.env['PATH'] ?? ''}`
   }
 
   const unprivileged = async (...args: string[]): Promise<Verified> => {
@@ -199,16 +219,13 @@ describe.runIf(machinePossible)('iptables verify', () => {
   })
 
   it('needs no nft: iptables counts as well, and a leftover of a killed run is replaced', async () => {
-    const folder = join(machine.proxy.trailFile, '../../bin')
-    mkdirSync(folder, { recursive: true })
-    writeFileSync(join(folder, 'nft'), '#!/bin/sh\nexit 1\n', { mode: 0o755 })
     const args = ['-t', 'mangle', '-A', 'POSTROUTING', '-j', 'MCP_EGRESS_LEFT']
     await machine.workload.exec('iptables', ['-t', 'mangle', '-N', 'MCP_EGRESS_LEFT'])
     await machine.workload.exec('iptables', args)
-    const found = await asRootWith(`${folder}:${process.env['PATH'] ?? ''}`)
+    const found = await asRootWith(withoutNft())
     expect([found.report.accounting, notClosed(found.report)]).toEqual(['iptables', []])
     await broken(['ip6tables -F', 'ip6tables -t nat -F'], async () => {
-      const opened = await asRootWith(`${folder}:${process.env['PATH'] ?? ''}`)
+      const opened = await asRootWith(withoutNft())
       expect(opened.report.accounting).toBe('iptables')
       expect(verdicts(opened.ways('UDP', 'v6'))).toEqual(['open'])
       expect(verdicts(opened.ways('UDP', 'v4'))).toEqual(['closed'])
@@ -257,10 +274,15 @@ describe.runIf(machinePossible)('iptables verify', () => {
     [
       'UDP accepted',
       ['iptables -I OUTPUT -p udp -j ACCEPT'],
-      [['UDP', 'v4']],
+      [
+        ['UDP', 'v4'],
+        [`${BOUND}: UDP`, 'v4'],
+      ],
       [
         ['TCP', 'v4'],
         ['UDP', 'v6'],
+        [`${BOUND}: TCP`, 'v4'],
+        [BOUND, 'v6'],
       ],
     ],
     [
@@ -335,6 +357,75 @@ describe.runIf(machinePossible)('iptables verify', () => {
       expect(await arrived()).toBeGreaterThan(0)
       await machine.internet.exec('nft', ['delete', 'table', 'ip', 'watch'])
     })
+  })
+
+  it('names a socket bound to an interface when what it sends to the loopback may leave', {
+    timeout: 240_000,
+  }, async () => {
+    const withDns = `${configFile}.dns`
+    const listeners = '  dns: ["127.0.0.1:15353", "[::1]:15353"]\n  admin:'
+    writeFileSync(withDns, readFileSync(configFile, 'utf8').replace('  admin:', listeners))
+    const uids = `--proxy-uid ${PROXY_UID} --workload-uid ${WORKLOAD_UID}`
+    const applied = `${process.execPath} ${COMMAND} iptables apply -c ${withDns} --dns proxy ${uids}`
+    const watch = machine.internet.spawn('nft', ['-f', '-'])
+    // As they come from the wire: the kernel refuses ::1 from there before any later hook.
+    watch.stdin?.end(`table netdev watch {
+      chain arrived {
+        type filter hook ingress device "${GATEWAY.interface}" priority 0;
+        ip daddr 127.0.0.0/8 counter
+        ip6 daddr ::1 counter
+      }
+    }\n`)
+    expect((await once(watch, 'close'))[0]).toBe(0)
+    const arrived = async (): Promise<number[]> => {
+      const { stdout } = await machine.internet.exec('nft', ['list', 'table', 'netdev', 'watch'])
+      return [...stdout.matchAll(/packets (\d+)/g)].map(([, packets]) => Number(packets))
+    }
+    const counting = [
+      ['nft', process.env['PATH'] ?? ''],
+      ['iptables', withoutNft()],
+    ] as const
+    await broken([applied], async () => {
+      for (const [kind, path] of counting) {
+        const right = await asRootWith(path)
+        expect([right.report.accounting, notClosed(right.report), right.code]).toEqual([kind, [], 0])
+        expect(right.ways(BOUND).map(({ way, family }) => `${family} ${way}`)).toEqual(
+          ['v4', 'v6'].flatMap((family) => WAYS.map((way) => `${family} ${BOUND}: ${way}`)),
+        )
+      }
+      const inside = await unprivileged()
+      expect([notClosed(inside.report), inside.code]).toEqual([[], 0])
+      expect(inside.ways(`${BOUND}: TCP`)).toMatchObject([{ how: 'refused' }, { how: 'refused' }])
+
+      await run(machine.workload, 'iptables -t mangle -F MCP_EGRESS_LEAVING')
+      for (const [kind, path] of counting) {
+        const { code, report, ways } = await asRootWith(path)
+        expect([kind, report.accounting, code, ...open(report)]).toEqual([kind, kind, 3, ...holes('v4')])
+        expect(ways(BOUND, 'v4')[0]).toMatchObject({ fix: expect.stringContaining('MCP_EGRESS_LEAVING') as string })
+      }
+      await run(machine.workload, 'ip6tables -t mangle -F MCP_EGRESS_LEAVING')
+      for (const [kind, path] of counting) {
+        const { code, report } = await asRootWith(path)
+        expect([kind, report.accounting, code, ...open(report)]).toEqual([
+          kind,
+          kind,
+          3,
+          ...holes('v4'),
+          ...holes('v6'),
+        ])
+        expect(report.summary.unknown).toBe(0)
+      }
+      // As root it was stopped; what the workload itself sends is not, and it can not see whether that left.
+      expect(await arrived()).toEqual([0, 0])
+      const blind = await unprivileged()
+      expect([
+        blind.code,
+        ...verdicts(blind.ways(`${BOUND}: UDP 53`)),
+        ...verdicts(blind.ways(`${BOUND}: TCP`)),
+      ]).toEqual([3, 'unknown', 'unknown'])
+      expect((await arrived()).every((packets) => packets > 0)).toBe(true)
+    })
+    await machine.internet.exec('nft', ['delete', 'table', 'netdev', 'watch'])
   })
 
   it('is content with refusal alone when redirection is gone, and says that nothing works', async () => {
@@ -547,6 +638,7 @@ describe.runIf(machinePossible)('iptables verify behind a gateway', () => {
     const { code, report, ways } = await verify(WORKLOAD_UID)
     expect(notClosed(report)).toEqual([])
     expect([code, report.accounting]).toEqual([0, 'none'])
+    expect(ways('bound')).toEqual([])
     expect(ways('TCP 8443')).toMatchObject([{ how: 'proxy' }, { how: 'proxy' }])
     expect(ways('UDP 443')).toMatchObject([{ how: 'refused' }, { how: 'refused' }])
     expect(ways('admin')).toMatchObject([{ how: 'refused' }])

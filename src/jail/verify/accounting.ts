@@ -39,6 +39,7 @@ const FAMILIES = [
   { family: 'v4', tool: 'iptables' },
   { family: 'v6', tool: 'ip6tables' },
 ] as const
+const LOOPBACK = { v4: '127.0.0.0/8', v6: '::1' } as const
 const PROTOCOL: Readonly<Record<Transport, { readonly v4: string; readonly v6: string }>> = {
   tcp: { v4: 'tcp', v6: 'tcp' },
   udp: { v4: 'udp', v6: 'udp' },
@@ -52,7 +53,10 @@ const PROTOCOL: Readonly<Record<Transport, { readonly v4: string; readonly v6: s
  */
 export function startAccounting(probes: readonly NetworkProbe[], uid: number, drop: boolean): Accounting | string {
   if (process.getuid?.() !== 0) return 'counting packets needs root'
-  const counted = probes.filter(({ place }) => place !== 'here')
+  // Those known by their source ports first: their packets count for nobody else.
+  const counted = probes
+    .filter(({ place }) => place !== 'here')
+    .sort((one, other) => Number(other.bound !== null) - Number(one.bound !== null))
   const token = randomBytes(6).toString('hex')
   stopIptables()
   const nft = run('nft', ['-f', '-'], nftScript(counted, uid, drop, token))
@@ -68,19 +72,27 @@ export function startAccounting(probes: readonly NetworkProbe[], uid: number, dr
   return { kind: 'iptables', read: () => readIptables(counted, token), stop: stopIptables }
 }
 
-/** By its destination before and after translation: a packet that a rule sends elsewhere still is one of the probe's. */
+/**
+ * By its destination before and after translation: a packet that a rule sends elsewhere still is one of the probe's. What comes from
+ * a bound socket is known by its source port as well, and where it leaves also when it was rewritten to the loopback.
+ * SECURITY: after every rule of ours (mangle, -150, and -155 in nft), so that what they drop did not leave and nothing else is missed.
+ */
 function nftScript(probes: readonly NetworkProbe[], uid: number, drop: boolean, token: string): string {
   const rule = (probe: NetworkProbe, leaving: boolean): string[] => {
+    const { bound } = probe
     const ip = probe.family === 'v4' ? 'ip' : 'ip6'
     const protocol = PROTOCOL[probe.transport][probe.family]
     const address = bare(probe.address)
-    const who = `meta skuid ${uid} meta l4proto ${protocol}`
+    const from = bound === null ? '' : `th sport ${bound.sourcePorts.first}-${bound.sourcePorts.last}`
+    const who = `meta skuid ${uid} meta l4proto ${protocol} ${from}`
     const where = `meta nfproto ipv${probe.family.slice(1)}`
-    const end = `counter ${leaving && drop ? 'drop ' : ''}comment "${probe.id}"`
+    const verdict = leaving && drop ? 'drop' : bound === null ? '' : 'return'
+    const end = `counter ${verdict} comment "${probe.id}"`
     const port = probe.port === null ? '' : `th dport ${probe.port}`
     if (!leaving) return [`${who} ${ip} daddr ${address} ${port} ${end}`]
     const original = probe.port === null ? '' : `ct original proto-dst ${probe.port}`
     return [
+      ...(bound === null ? [] : [`oifname != "lo" ${who} ${ip} daddr ${LOOPBACK[probe.family]} ${end}`]),
       `oifname != "lo" ${who} ${ip} daddr ${address} ${port} ${end}`,
       `oifname != "lo" ${where} ${who} ct original ${ip} daddr ${address} ${original} ${end}`,
     ]
@@ -127,18 +139,32 @@ function stopNft(): void {
 function restoreText(probes: readonly NetworkProbe[], uid: number, drop: boolean, token: string): string {
   return VERIFY_CHAINS.map(({ table, hook, name }) => {
     const leaving = table === 'mangle'
-    const rules = probes.map((probe) => {
-      const port = probe.port === null || probe.transport === 'udplite' ? '' : `--dport ${probe.port} `
-      const protocol = `-p ${PROTOCOL[probe.transport][probe.family]}`
-      const out = leaving ? '! -o lo ' : ''
-      const target = leaving && drop ? '-j DROP' : ''
-      const comment = `-m comment --comment ${token}:${probe.id}`
-      return `-A ${name} -d ${bare(probe.address)} ${protocol} ${port}${out}-m owner --uid-owner ${uid} ${comment} ${target}`
-    })
+    const rules = probes.flatMap((probe) => iptablesRules(probe, { name, leaving, uid, drop, token }))
     // First where packets are made, last where they leave.
     const jump = leaving ? `-A ${hook} -j ${name}` : `-I ${hook} 1 -j ${name}`
     return `*${table}\n:${name} - [0:0]\n${jump}\n${rules.join('\n')}\nCOMMIT\n`
   }).join('')
+}
+
+interface Into {
+  readonly name: string
+  readonly leaving: boolean
+  readonly uid: number
+  readonly drop: boolean
+  readonly token: string
+}
+
+function iptablesRules(probe: NetworkProbe, { name, leaving, uid, drop, token }: Into): string[] {
+  const { bound, family } = probe
+  const from = bound === null ? '' : `--sport ${bound.sourcePorts.first}:${bound.sourcePorts.last} `
+  const port = probe.port === null || probe.transport === 'udplite' ? '' : `--dport ${probe.port} `
+  const out = leaving ? '! -o lo ' : ''
+  const target = leaving && drop ? '-j DROP' : bound === null ? '' : '-j RETURN'
+  const rule = (address: string, ports: string): string =>
+    `-A ${name} -d ${address} -p ${PROTOCOL[probe.transport][family]} ${ports}${out}-m owner --uid-owner ${uid} ` +
+    `-m comment --comment ${token}:${probe.id} ${target}`
+  const direct = rule(bare(probe.address), from + port)
+  return leaving && bound !== null ? [rule(LOOPBACK[family], from), direct] : [direct]
 }
 
 function readIptables(probes: readonly NetworkProbe[], token: string): ReadonlyMap<string, Count> {
@@ -151,7 +177,8 @@ function readIptables(probes: readonly NetworkProbe[], token: string): ReadonlyM
       if (!listed.ok) throw new AccountingError(listed.why)
       const found = [...listed.out.matchAll(/^\[(\d+):\d+\] -A (MCP_EGRESS_\w+) .*--comment "?(\w+):(p\d+)"?/gm)]
       const mine = found.filter(([, , chain, run_]) => chain === name && run_ === token)
-      if (mine.length !== own.length || !listed.out.includes(`-A ${hook} -j ${name}`)) throw replaced()
+      const put = own.length + (table === 'mangle' ? own.filter(({ bound }) => bound !== null).length : 0)
+      if (mine.length !== put || !listed.out.includes(`-A ${hook} -j ${name}`)) throw replaced()
       for (const [, packets, , , id = ''] of mine) {
         add(counts, id, table === 'raw' ? { made: Number(packets), left: 0 } : { made: 0, left: Number(packets) })
       }

@@ -17,6 +17,8 @@ const LISTEN = '0A'
 const ESTABLISHED = '01'
 const TIME_WAIT = '06'
 const MAX_RESOLVERS = 3
+/** A host with an engine has one for every container; the rules do not tell them apart. */
+const MAX_INTERFACES = 4
 
 /** Sockets of this namespace, of every user. */
 function sockets(protocol: 'tcp' | 'udp'): SocketEntry[] {
@@ -77,6 +79,25 @@ export function gateways(family: Family): string[] {
           // A link-local address means nothing without its interface.
           .map(({ gateway, device }) => (gateway.startsWith('fe80:') ? `${gateway}%${device}` : gateway))
   return [...new Set(found)]
+}
+
+/** Those that packets can leave by: of the default routes first, then whatever has an address. Never the loopback. */
+export function outwardInterfaces(family: Family): string[] {
+  const routed =
+    family === 'v4'
+      ? lines('/proc/self/net/route')
+          .map((line) => line.split(/\s+/))
+          .filter(([, destination, , , , , , mask]) => destination === '00000000' && mask === '00000000')
+          .map(([device = '']) => device)
+      : lines('/proc/self/net/ipv6_route')
+          .map((line) => line.trim().split(/\s+/))
+          .filter(([destination = '', length]) => length === '00' && /^0+$/.test(destination))
+          .map(([, , , , , , , , , device = '']) => device)
+  // The label of a second address of an interface has a colon in it.
+  const addressed = Object.entries(networkInterfaces()).flatMap(([device, list]) =>
+    list === undefined || list.every(({ internal }) => internal) ? [] : [device.split(':', 1)[0] ?? ''],
+  )
+  return [...new Set([...routed, ...addressed])].filter((device) => device !== 'lo').slice(0, MAX_INTERFACES)
 }
 
 /** Every address of this machine, without zones. */

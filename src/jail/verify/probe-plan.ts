@@ -7,6 +7,10 @@ export interface PlanOptions {
   readonly families: readonly Family[]
   /** A host of the operator's own, in place of the public resolvers. */
   readonly canary: Readonly<Partial<Record<Family, string>>>
+  /** That sockets are bound to; empty: none are. */
+  readonly interfaces: Readonly<Record<Family, readonly string[]>>
+  /** First of the source ports for these, eight for each way. */
+  readonly sourcePort: number
   readonly gateways: Readonly<Record<Family, readonly string[]>>
   /** Of resolv.conf; `own` tells addresses of this machine. */
   readonly resolvers: readonly string[]
@@ -42,17 +46,21 @@ const TCP_PORTS: readonly (readonly [number, string])[] = [
 /** SSH, its web page, Docker's interface, the kubelet. */
 const GATEWAY_PORTS = [22, 80, 2375, 10250]
 const UDP_HIGH_PORT = 33_445
+/** Source ports to choose from: some may be taken. */
+const PORTS_EACH = 8
 /** systemd-resolved, and Docker's embedded server. */
 const STUBS = ['127.0.0.53', '127.0.0.11']
 
-type Draft = Omit<NetworkProbe, 'id' | 'serverName' | 'payload'> & Partial<Pick<NetworkProbe, 'serverName' | 'payload'>>
+type Optional = 'serverName' | 'payload' | 'bound'
+type Draft = Omit<NetworkProbe, 'id' | Optional> & Partial<Pick<NetworkProbe, Optional>>
 
 export function planProbes(options: PlanOptions): NetworkProbe[] {
   const drafts = [
+    ...boundSockets(options),
     ...options.families.flatMap((family) => [...outside(family, options), ...nearby(family, options)]),
     ...ownDoors(options),
   ]
-  return drafts.map((draft, index) => ({ serverName: NOBODY, payload: '', ...draft, id: `p${index}` }))
+  return drafts.map((draft, index) => ({ serverName: NOBODY, payload: '', bound: null, ...draft, id: `p${index}` }))
 }
 
 function outside(family: Family, { canary }: PlanOptions): Draft[] {
@@ -92,6 +100,26 @@ function outside(family: Family, { canary }: PlanOptions): Draft[] {
     to('icmp', 'ICMP echo', 'icmp', 'echo', null),
     to('protocol', 'other IP protocols', 'udplite', 'udplite', UDP_HIGH_PORT, some),
   ]
+}
+
+/** Where rules lead to a listener of ours, and where QUIC would go; from each interface, with source ports of its own for each. */
+function boundSockets({ families, canary, interfaces, sourcePort }: PlanOptions): Draft[] {
+  const quic = quicInitial().toString('base64')
+  const tied = families.flatMap((family) => interfaces[family].map((device) => ({ family, device })))
+  const ways = tied.flatMap(({ family, device }) => {
+    const address = canary[family] ?? STRANGER[family]
+    const to = { topic: 'bound', family, address, place: 'outside', device } as const
+    return [
+      { ...to, name: 'UDP 53', transport: 'udp', method: 'dns', port: 53 },
+      { ...to, name: 'UDP 443', transport: 'udp', method: 'datagram', port: 443, payload: quic },
+      { ...to, name: 'TCP 443', transport: 'tcp', method: 'tls', port: 443 },
+    ] as const
+  })
+  return ways.map(({ device, name, ...way }, index) => {
+    const first = sourcePort + index * PORTS_EACH
+    const bound = { interface: device, sourcePorts: { first, last: first + PORTS_EACH - 1 } }
+    return { ...way, name: `bound to ${device}: ${name}`, bound }
+  })
 }
 
 /** Hosts that are near for a workload and far from harmless: the cloud's metadata, the gateway, the resolvers. */

@@ -4,7 +4,9 @@ import { constants, accessSync } from 'node:fs'
 import { connect } from 'node:net'
 import type { Findings, Job, NetworkProbe, Observation, UnixSocket } from './probe.ts'
 import { privilegesOf } from './probe-kernel.ts'
-import { loadLibc, probeProtocol } from './probe-libc.ts'
+import { loadLibc } from './libc.ts'
+import { probeBound } from './probe-bound.ts'
+import { probeProtocol } from './probe-libc.ts'
 import { probeTcp } from './probe-tcp.ts'
 import { askDns, probeUdp } from './probe-udp.ts'
 
@@ -13,8 +15,8 @@ export const PROBE_MODULE: string = import.meta.url
 
 /** Handshakes at once: few enough to be done in time on a slow machine. */
 const TCP_CONCURRENCY = 16
-/** Datagrams at once: they are little work and mostly waiting. */
-const DATAGRAM_CONCURRENCY = 64
+/** Datagrams, and whatever is mostly waiting, at once. */
+const WAITING_CONCURRENCY = 64
 const UNIX_TIMEOUT_MS = 1_000
 
 /** Never rejects for anything the network or the workload's rights can cause. */
@@ -33,12 +35,13 @@ export async function runJob(job: Job): Promise<Findings> {
     }
     await Promise.all(Array.from({ length: concurrency }, worker))
   }
-  const isTcp = ({ transport }: NetworkProbe): boolean => transport === 'tcp'
+  // What is bound to an interface gets no handshake where the rules are right.
+  const shakesHands = ({ transport, bound }: NetworkProbe): boolean => transport === 'tcp' && bound === null
   await Promise.all([
-    run(job.probes.filter(isTcp), TCP_CONCURRENCY),
+    run(job.probes.filter(shakesHands), TCP_CONCURRENCY),
     run(
-      job.probes.filter((probe) => !isTcp(probe)),
-      DATAGRAM_CONCURRENCY,
+      job.probes.filter((probe) => !shakesHands(probe)),
+      WAITING_CONCURRENCY,
     ),
   ])
   const references = await Promise.all(job.dns.map(({ address, port }) => askDns(address, port, job.question)))
@@ -61,6 +64,7 @@ function become(user: NonNullable<Job['user']>): void {
 }
 
 function observe(probe: NetworkProbe, job: Job): Promise<Observation> {
+  if (probe.bound !== null) return probeBound(probe, probe.bound, job)
   if (probe.transport === 'tcp') return probeTcp(probe, job)
   if (probe.transport === 'udp') return probeUdp(probe, job)
   return probeProtocol(probe, job.nearHops)

@@ -25,13 +25,13 @@ export async function probeTcp(probe: NetworkProbe, job: Job): Promise<Observati
 
 /** Once more where an alert came from nobody knows where: its port was shared, and the next connection has another one. */
 async function landed(probe: NetworkProbe, job: Job): Promise<Observation> {
-  const seen = await attempt(probe, job)
+  const seen = await attemptTls(probe, job)
   const lost = seen.kind === 'accepted' && seen.landing === null && seen.said.startsWith('TLS alert')
-  return lost ? attempt(probe, job) : seen
+  return lost ? attemptTls(probe, job) : seen
 }
 
 async function askTcp(probe: NetworkProbe, job: Job): Promise<Observation> {
-  const secured = await attempt(probe, job)
+  const secured = await attemptTls(probe, job)
   if (secured.kind !== 'accepted') return secured
   const message = question(job.question)
   const asked = Buffer.concat([Buffer.of(message.length >> 8, message.length & 0xff), message])
@@ -62,11 +62,15 @@ function exchange(probe: NetworkProbe, bytes: Buffer, timeoutMs: number): Promis
   })
 }
 
-function attempt(probe: NetworkProbe, job: Job): Promise<Observation> {
+/** `socket`: connecting, or connected. */
+export function attemptTls(
+  probe: NetworkProbe,
+  job: Job,
+  socket: Socket = connect({ host: probe.address, port: probe.port ?? 0 }),
+): Promise<Observation> {
   return new Promise((resolve) => {
     let landing: Landing = null
     let connected = false
-    const socket = connect({ host: probe.address, port: probe.port ?? 0 })
     let settled = false
     const settle = (seen: Observation): void => {
       if (settled) return
@@ -84,7 +88,7 @@ function attempt(probe: NetworkProbe, job: Job): Promise<Observation> {
       else settle({ kind: 'refused', code, near: code === 'EPERM' ? true : null })
     })
     socket.on('close', late)
-    socket.once('connect', () => {
+    const onConnect = (): void => {
       connected = true
       // At once: a socket that its owner has closed is soon not listed any more.
       landing = landingOf(socketName(socket.localAddress ?? '', socket.localPort ?? 0))
@@ -92,7 +96,9 @@ function attempt(probe: NetworkProbe, job: Job): Promise<Observation> {
         proven: (status, reason) => settle({ kind: 'proven', status, reason, landing }),
         foreign: (what) => settle({ kind: 'accepted', said: what, landing }),
       })
-    })
+    }
+    if (socket.connecting) socket.once('connect', onConnect)
+    else onConnect()
   })
 }
 

@@ -20,8 +20,26 @@ export type Transport = 'tcp' | 'udp' | 'icmp' | 'udplite'
  */
 export type Place = 'outside' | 'named' | 'here'
 
+/** How a probe is tied to an interface of this namespace. */
+export interface Bound {
+  readonly interface: string
+  /** Both ends included; by them the counters tell its packets from those of any other probe, whatever a rule makes of them. */
+  readonly sourcePorts: { readonly first: number; readonly last: number }
+}
+
 /** What the probe is about; it chooses the words of its fix. */
-export type Topic = 'tcp' | 'udp' | 'dns' | 'doh' | 'icmp' | 'protocol' | 'metadata' | 'gateway' | 'admin' | 'self'
+export type Topic =
+  | 'tcp'
+  | 'udp'
+  | 'dns'
+  | 'doh'
+  | 'icmp'
+  | 'protocol'
+  | 'bound'
+  | 'metadata'
+  | 'gateway'
+  | 'admin'
+  | 'self'
 
 export interface NetworkProbe {
   readonly id: string
@@ -34,6 +52,8 @@ export interface NetworkProbe {
   readonly transport: Transport
   readonly method: Method
   readonly place: Place
+  /** Null: by whatever way the routes say. */
+  readonly bound: Bound | null
   /** `tls`: the name in the hello and the request. */
   readonly serverName: string
   /** `datagram`: what is sent, base64. */
@@ -43,7 +63,7 @@ export interface NetworkProbe {
 /** Where a connection ended up, as the kernel tells: `ADDRESS:PORT` of a socket in this network namespace; null: not here. */
 export type Landing = string | null
 
-/** What one probe saw. No opinion yet: that is `verify-verdict.ts`. */
+/** What one probe saw. No opinion yet: that is `verdict.ts`. */
 export type Observation =
   /** `near`: a packet was refused that can not get past the gateway. Null: nobody knows how far it came. */
   | { readonly kind: 'refused'; readonly code: string; readonly near: boolean | null }

@@ -152,6 +152,7 @@ const FIXES: Readonly<Record<Topic, string>> = {
   doh: APPLY,
   icmp: `ICMP is open: ${APPLY}`,
   protocol: `other IP protocols are open: ${APPLY}`,
+  bound: `a socket bound to an interface gets past REDIRECT, data in a DNS question with it: ${APPLY}; newer rules have the chain MCP_EGRESS_LEAVING, which stops it`,
   metadata: `credentials of this machine can be read: ${APPLY}`,
   gateway: 'close this port of the gateway to the workload in its own firewall',
   admin: 'put the rules in force with `-c FILE` of the proxy, so that they know listen.admin',

@@ -1,9 +1,9 @@
 // Tries to get out by every way, from inside, and says of each whether it is closed, open, or not proven.
 
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomInt } from 'node:crypto'
 import { kernelFamilies } from '../rules/firewall.ts'
 import type { Family, Findings, Job, NetworkProbe, Privileges } from './probe.ts'
-import { gateways, listenerUid, ownAddresses, processesOf, resolvers } from './probe-kernel.ts'
+import { gateways, listenerUid, outwardInterfaces, ownAddresses, processesOf, resolvers } from './probe-kernel.ts'
 import { familyOf, planProbes } from './probe-plan.ts'
 import { runJob } from './probe-run.ts'
 import { type Accounting, AccountingError, startAccounting } from './accounting.ts'
@@ -62,9 +62,11 @@ export class VerifyError extends Error {
 
 /** How many hops a refusal may be away: the workload's own namespace, or its gateway. */
 const NEAR_HOPS: Readonly<Record<VerifyMode, number>> = { output: 1, prerouting: 2 }
+/** Where source ports of bound sockets begin: below those that Linux gives to others (net.ipv4.ip_local_port_range). */
+const SOURCE_PORTS = { from: 20_000, below: 30_000 }
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
-/** Takes seconds, sends some sixty packets. Throws VerifyError. */
+/** Takes seconds, sends some seventy packets. Throws VerifyError. */
 export async function verifyContainment(options: VerifyOptions): Promise<Report> {
   const own = process.getuid?.() ?? 0
   const uid = options.workloadUid ?? own
@@ -114,6 +116,10 @@ function plan(options: VerifyOptions, families: readonly Family[]): NetworkProbe
   return planProbes({
     families,
     canary: options.canary,
+    // Behind a gateway nothing is rewritten here: a bound socket sends what every other one does, and the gateway sees no difference.
+    interfaces:
+      options.mode === 'output' ? { v4: outwardInterfaces('v4'), v6: outwardInterfaces('v6') } : { v4: [], v6: [] },
+    sourcePort: randomInt(SOURCE_PORTS.from, SOURCE_PORTS.below),
     gateways: { v4: gateways('v4'), v6: gateways('v6') },
     resolvers: resolvers(),
     own: ownAddresses(),
