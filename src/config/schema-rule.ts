@@ -85,6 +85,10 @@ const rule = z
     rate: rate.exactOptional().describe('One bucket per rule and client'),
     limits: limits.exactOptional(),
     body: z.strictObject({ json: list(condition) }).exactOptional(),
+    audit: z
+      .enum(['metadata', 'headers', 'body'])
+      .exactOptional()
+      .describe('What is recorded: header fields and bodies too, redacted'),
     encoded_slash: encodedSlash.exactOptional(),
   })
   .refine((given) => KINDS.filter((kind) => Object.hasOwn(given, kind)).length === 1, {

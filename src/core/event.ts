@@ -50,6 +50,22 @@ export interface RecordedTimings {
   readonly first_byte: number | null
 }
 
+/** A field as it was sent: its name, and its value redacted. */
+export type RecordedField = readonly [name: string, value: string]
+
+/**
+ * A body as it passed: `sha256` of all its bytes, null where its beginning held a secret, which the hash would confirm to one
+ * who guesses it. `prefix` redacted, null where nothing of it can be shown; `truncated`: it is not the whole body.
+ */
+export interface RecordedBody {
+  readonly bytes: number
+  readonly sha256: string | null
+  readonly prefix: string | null
+  readonly encoding: 'text' | 'base64' | null
+  readonly redacted: boolean
+  readonly truncated: boolean
+}
+
 /** `policy` is the hash of the configuration in force, in every event that has it. */
 export interface Lifecycle {
   readonly version: string
@@ -80,6 +96,7 @@ export interface RequestDecided {
   readonly names?: RecordedNames
   readonly original_destination: string | null
   readonly security_flags: readonly string[]
+  readonly request_headers?: readonly RecordedField[]
 }
 
 export interface RequestCompleted {
@@ -89,11 +106,15 @@ export interface RequestCompleted {
   readonly reason: Reason | null
   readonly status: number | null
   readonly upstream_address: string | null
-  readonly bytes_sent: number
-  readonly bytes_received: number
-  readonly duration_ms: number
+  /** Null where the proxy died before the end: nobody counted. */
+  readonly bytes_sent: number | null
+  readonly bytes_received: number | null
+  readonly duration_ms: number | null
   readonly timings: RecordedTimings
   readonly security_flags?: readonly string[]
+  readonly response_headers?: readonly RecordedField[]
+  readonly request_body?: RecordedBody
+  readonly response_body?: RecordedBody
 }
 
 export interface RequestMalformed {
@@ -122,14 +143,14 @@ interface Tunnel {
   readonly kind: TunnelKind
 }
 
-/** Bytes are payload bytes to and from upstream; frames are null where the bytes are opaque. */
+/** Bytes are payload bytes to and from upstream; frames are null where the bytes are opaque, all where the proxy died before. */
 export interface TunnelClosed extends Tunnel {
   readonly event: 'tunnel.closed'
-  readonly bytes_sent: number
-  readonly bytes_received: number
+  readonly bytes_sent: number | null
+  readonly bytes_received: number | null
   readonly frames_sent: number | null
   readonly frames_received: number | null
-  readonly duration_ms: number
+  readonly duration_ms: number | null
 }
 
 /** A question to our name server. `name` and `type` are null where none could be read, or where `count` stands for many. */
@@ -148,6 +169,25 @@ export interface DnsQuestion {
   /** How many questions the record is about; 0: what came of one that has a record already. */
   readonly count: number
   readonly security_flags: readonly string[]
+}
+
+/** Why a new file was begun: a new trail or one whose active file is gone, its size, its age, SIGUSR2, or the end of an outage. */
+export type SegmentCause = 'start' | 'size' | 'age' | 'signal' | 'recovery'
+
+/** First record of every file. `previous`: name of the file with the records before; null: there is none, or it is not where it was. */
+export interface SegmentOpened {
+  readonly event: 'segment.opened'
+  readonly previous: string | null
+  readonly cause: SegmentCause
+}
+
+/** The trail could not be written from `since` on, and can again. `refused`: requests that were turned away for it. */
+export interface AuditRestored {
+  readonly event: 'audit.restored'
+  readonly since: string
+  readonly duration_ms: number
+  readonly refused: number
+  readonly cause: string
 }
 
 /** `records`: how many the chain holds before this one. `signature`: Ed25519, base64; null where signing is off. */
@@ -171,4 +211,6 @@ export type AuditEvent =
   | ({ readonly event: 'tunnel.opened' } & Tunnel)
   | TunnelClosed
   | DnsQuestion
+  | SegmentOpened
+  | AuditRestored
   | Checkpoint

@@ -6,7 +6,7 @@ import { hintForBody, hintForLimit, hintForNoMatch, hintForRule, type RuleReason
 import { ANONYMOUS, clientProblems } from './identity.ts'
 import type { JsonValue } from './json-strict.ts'
 import type { Reason } from './refusal.ts'
-import type { Denial, LimitSpec, NeedsBody, Permit, PolicySpec, Subject, Verdict } from './rule.ts'
+import type { AuditLevel, Denial, LimitSpec, NeedsBody, Permit, PolicySpec, Subject, Verdict } from './rule.ts'
 import type { PolicyProblem } from './rule-check.ts'
 import { type CompiledRule, compileRule, matchesName, matchesRequest, restricts, serviceKeys } from './rule-compile.ts'
 import { buildIndex, firstRule, nodesFor, type RuleIndex, someRule } from './rule-index.ts'
@@ -167,6 +167,11 @@ function permit(
   const { client, scheme, method, host, port, target, upgrade } = subject
   const { rate = null, limits = NO_LIMITS } = rule?.spec ?? {}
   return { rule: rule?.id ?? null, client, scheme, method, host, port, target, upgrade, rate, limits } as Permit
+}
+
+/** What the rule that decided has recorded; of what no rule decided the metadata. */
+export function auditLevel(policy: Policy, rule: string | null): AuditLevel {
+  return policy.rules.get(rule ?? '')?.spec.audit ?? 'metadata'
 }
 
 function deny(policy: Policy, subject: Subject, reason: Reason, rule: string | null, hint: string): Denial {

@@ -10,6 +10,8 @@ import type {
   RequestDecided,
   RequestMalformed,
 } from './event.ts'
+import { headerFields, messageBody } from './record-message.ts'
+import { list, number, text } from './record-text.ts'
 
 export type * from './event.ts'
 
@@ -37,12 +39,20 @@ export interface Envelope {
 
 /** `body` is the line up to, not including, `,"hash":`; these are the bytes that are hashed. */
 export function encodeRecord(envelope: Envelope, event: AuditEvent, prevHash: string): { readonly body: string } {
+  return { body: encodeBody(envelope, encodeFields(event), prevHash) }
+}
+
+/** What an event says, before its place in a chain is known. */
+export function encodeFields(event: AuditEvent): string {
   const cut: string[] = []
   const fields = encodeEvent(event, cut)
   const truncated = cut.length === 0 ? '' : list('truncated', [...new Set(cut)], MAX_FLAG, MAX_ITEMS, [])
-  const { schema, instance, seq, timestamp } = envelope
-  const head = `{"schema":"${schema}","instance":"${instance}","seq":${seq},"timestamp":"${timestamp}"`
-  return { body: `${head},"event":"${event.event}"${fields}${truncated},"prev_hash":"${prevHash}"` }
+  return `"event":"${event.event}"${fields}${truncated}`
+}
+
+/** `fields` of `encodeFields` in their place: the bytes that are hashed. */
+export function encodeBody({ schema, instance, seq, timestamp }: Envelope, fields: string, prevHash: string): string {
+  return `{"schema":"${schema}","instance":"${instance}","seq":${seq},"timestamp":"${timestamp}",${fields},"prev_hash":"${prevHash}"`
 }
 
 // Built as a string, field by field: half the cost of JSON.stringify, which also leaves C1, U+2028 and DEL as they are.
@@ -85,6 +95,15 @@ function encodeEvent(event: AuditEvent, cut: string[]): string {
       )
     case 'dns.question':
       return question(event, cut)
+    case 'segment.opened':
+      return text('previous', event.previous, MAX_TEXT, cut) + text('cause', event.cause, MAX_TEXT, cut)
+    case 'audit.restored':
+      return (
+        text('since', event.since, MAX_TEXT, cut) +
+        number('duration_ms', event.duration_ms) +
+        number('refused', event.refused) +
+        text('cause', event.cause, MAX_TEXT, cut)
+      )
     case 'checkpoint':
       break
   }
@@ -125,7 +144,8 @@ function decided(event: RequestDecided, cut: string[]): string {
     text('sni', event.sni, MAX_TEXT, cut) +
     (event.names === undefined ? '' : names(event.names, cut)) +
     text('original_destination', event.original_destination, MAX_TEXT, cut) +
-    list('security_flags', event.security_flags, MAX_FLAG, MAX_FLAGS, cut)
+    list('security_flags', event.security_flags, MAX_FLAG, MAX_FLAGS, cut) +
+    headerFields('request_headers', event.request_headers, cut)
   )
 }
 
@@ -144,7 +164,10 @@ function completed(event: RequestCompleted, cut: string[]): string {
     number('bytes_received', event.bytes_received) +
     number('duration_ms', event.duration_ms) +
     `,"timings":{${timings.slice(1)}}` +
-    (flags === undefined ? '' : list('security_flags', flags, MAX_FLAG, MAX_FLAGS, cut))
+    (flags === undefined ? '' : list('security_flags', flags, MAX_FLAG, MAX_FLAGS, cut)) +
+    headerFields('response_headers', event.response_headers, cut) +
+    messageBody('request_body', event.request_body, cut) +
+    messageBody('response_body', event.response_body, cut)
   )
 }
 
@@ -194,46 +217,4 @@ function names(value: RecordedNames, cut: string[]): string {
   if (value.host !== undefined) members += text('host', value.host, MAX_TEXT, cut, 'names')
   if (value.url !== undefined) members += text('url', value.url, MAX_TEXT, cut, 'names')
   return `,"names":{${members.slice(1)}}`
-}
-
-function number(name: string, value: number | null): string {
-  if (value !== null && !Number.isFinite(value)) throw new TypeError(`audit field ${name} is not a finite number`)
-  return `,"${name}":${value}`
-}
-
-function list(name: string, items: readonly string[], limit: number, most: number, cut: string[]): string {
-  if (items.length > most) cut.push(name)
-  return `,"${name}":[${items
-    .slice(0, most)
-    .map((item) => quote(name, item, limit, cut))
-    .join(',')}]`
-}
-
-/** `owner`: the top-level member that `truncated` names when this one is cut. */
-function text(name: string, value: string | null, limit: number, cut: string[], owner: string = name): string {
-  return value === null ? `,"${name}":null` : `,"${name}":${quote(owner, value, limit, cut)}`
-}
-
-const PLAIN = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/
-
-function quote(owner: string, value: string, limit: number, cut: string[]): string {
-  if (value.length <= limit && PLAIN.test(value)) return `"${value}"`
-  let out = ''
-  for (let at = 0; at < value.length; at++) {
-    const escaped = escape(value.charCodeAt(at))
-    if (out.length + escaped.length > limit) {
-      cut.push(owner)
-      return `"${out}[cut ${value.length - at}]"`
-    }
-    out += escaped
-  }
-  return `"${out}"`
-}
-
-// SECURITY: nothing outside printable ASCII may reach the line: CR LF forges records, C1 and U+202E drive terminals, U+2028 splits lines in some readers.
-function escape(unit: number): string {
-  if (unit === 0x22) return '\\"'
-  if (unit === 0x5c) return '\\\\'
-  if (unit >= 0x20 && unit <= 0x7e) return String.fromCharCode(unit)
-  return `\\u${unit.toString(16).padStart(4, '0')}`
 }

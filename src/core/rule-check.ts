@@ -62,7 +62,7 @@ function checkLists({ kind, match, clients, body }: RuleSpec, complain: Complain
 }
 
 /** What only rules of another kind can keep is refused, so that nobody relies on it. */
-function checkKind({ kind, match, body, rate, limits }: RuleSpec, complain: Complain): void {
+function checkKind({ kind, match, body, rate, limits, audit }: RuleSpec, complain: Complain): void {
   const refuse = (at: string, set: boolean, why: string): void => {
     if (set) complain(at, why, 'remove it')
   }
@@ -72,7 +72,9 @@ function checkKind({ kind, match, body, rate, limits }: RuleSpec, complain: Comp
   refuse('rate', rate !== undefined, 'only allow rules have a rate')
   refuse('limits', limits !== undefined, 'only allow rules have limits')
   refuse(`${kind}.encoded_slash`, match.encodedSlash === true, 'only allow rules open paths with %2F')
+  refuse('audit', audit === 'body', 'only what is allowed has its bodies recorded')
   const unseen = 'passthrough never sees a request, only the name of the host'
+  refuse('audit', passes && audit === 'headers', unseen)
   refuse('passthrough.methods', passes && match.methods !== undefined, unseen)
   refuse('passthrough.access', passes && match.access !== undefined, unseen)
   refuse('passthrough.paths', passes && match.paths !== undefined, unseen)

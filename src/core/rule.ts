@@ -41,12 +41,16 @@ export interface BodyCondition {
   readonly value?: unknown
 }
 
+/** How much of a message is recorded: what it was about, its header fields too, or its bodies as well. */
+export type AuditLevel = 'metadata' | 'headers' | 'body'
+
 export type RuleSpec = {
   readonly id: string
   readonly clients?: readonly string[]
   readonly rate?: RateSpec
   readonly limits?: LimitSpec
   readonly body?: { readonly json: readonly BodyCondition[] }
+  readonly audit?: AuditLevel
 } & (
   | { readonly kind: 'allow'; readonly match: MatchSpec }
   | { readonly kind: 'deny'; readonly match: MatchSpec }

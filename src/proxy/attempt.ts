@@ -1,13 +1,17 @@
 // The records of one attempt: exactly one decision, written before anything happens, and exactly one end.
 
-import type { Outcome, Protocol } from '../core/record.ts'
+import type { RawHeaders } from '../core/http1.ts'
+import { auditLevel } from '../core/policy.ts'
+import type { Outcome, Protocol, RequestCompleted } from '../core/record.ts'
 import type { Reason } from '../core/refusal.ts'
+import type { AuditLevel } from '../core/rule.ts'
 import type { RequestFacts } from '../core/subject.ts'
 import type { ClientIdentity, Connection } from './connection.ts'
 import type { Deps, Judgement } from './deps.ts'
 import type { ClientLink } from './message.ts'
 import type { SentSoFar } from './origin-connection.ts'
-import type { UpstreamTimings } from './upstream.ts'
+import { BodyTap, recordedFields, tapped } from './recording.ts'
+import type { OutgoingBody, UpstreamTimings } from './upstream.ts'
 
 export interface Decision {
   readonly decision: 'allow' | 'deny'
@@ -20,6 +24,7 @@ const OUTCOME_OF_LOSS = {
   client_aborted: 'client_aborted',
   shutting_down: 'interrupted',
   policy_revoked: 'revoked',
+  audit_unavailable: 'interrupted',
 } as const
 
 const NO_FACTS: RequestFacts = {
@@ -44,6 +49,12 @@ export class Attempt {
   #decided = false
   #ended = false
   facts: RequestFacts | null = null
+  /** Of the request, null where there are none to record. */
+  headers: RawHeaders | null = null
+  #level: AuditLevel = 'metadata'
+  #responseHeaders: RawHeaders | null = null
+  #requestBody: BodyTap | null = null
+  #responseBody: BodyTap | null = null
   client: ClientIdentity
   status: number | null = null
   reason: Reason | null = null
@@ -64,6 +75,11 @@ export class Attempt {
     this.client = connection.client ?? { name: 'anonymous', by: 'anonymous' }
   }
 
+  /** The decision is down. */
+  get decided(): boolean {
+    return this.#decided
+  }
+
   /** Resolves true when the decision is down. SECURITY: on false nothing may leave and nothing else may be answered than 503. */
   async decide(decision: Decision): Promise<boolean> {
     const connection = this.#connection
@@ -71,6 +87,10 @@ export class Attempt {
     const expected = connection.names.expected
     const { redactor } = this.#deps
     this.reason = decision.reason
+    this.#level = auditLevel(this.judgement.policy, decision.rule)
+    const named = facts.host ?? expected?.host.text ?? null
+    const host = named === null ? null : redactor.name(named)
+    const path = facts.path === null ? null : redactor.path(facts.path)
     try {
       await this.#deps.trail.append({
         event: 'request.decided',
@@ -86,22 +106,25 @@ export class Attempt {
         policy: this.judgement.policyHash,
         method: this.facts === null ? null : redactor.text(facts.method),
         scheme: facts.scheme,
-        host: facts.host ?? expected?.host.text ?? null,
+        host,
         port: facts.port ?? expected?.port ?? connection.names.port,
-        path: facts.path === null ? null : redactor.path(facts.path),
+        path,
         query: redactor.query(facts.query),
         protocol: this.#protocol,
-        sni: connection.sni === null ? null : redactor.text(connection.sni),
+        sni: connection.sni === null ? null : redactor.name(connection.sni),
         original_destination: connection.originalDestination,
         security_flags: [...connection.securityFlags, ...this.flags],
         ...(decision.reason === 'identity_mismatch' ? { names: this.#names(facts) } : {}),
+        ...(this.#level === 'metadata' || this.headers === null
+          ? {}
+          : { request_headers: recordedFields(this.headers, redactor) }),
       })
     } catch {
       this.#deps.metrics.unrecorded()
       return false
     }
     this.#decided = true
-    this.#announce(decision, facts)
+    this.#announce(decision, facts.scheme, host, path)
     return true
   }
 
@@ -123,7 +146,7 @@ export class Attempt {
       bytesSent: this.sent.bytes,
       bytesReceived: this.bytesReceived,
     })
-    const dropped = this.sent.trailerNames.map((name) => `trailer_dropped:${name}`)
+    const dropped = this.sent.trailerNames.map((name) => `trailer_dropped:${this.#deps.redactor.name(name)}`)
     this.#deps.trail
       .append({
         event: 'request.completed',
@@ -142,8 +165,37 @@ export class Attempt {
           first_byte: round(this.timings.firstByte),
         },
         ...(dropped.length === 0 ? {} : { security_flags: dropped }),
+        ...this.#messages(),
       })
       .catch(() => undefined)
+  }
+
+  /** The body as it is to be sent, recorded on its way where the rule says so. Only after `decide`. */
+  recordRequestBody(body: OutgoingBody | null): OutgoingBody | null {
+    if (body === null || this.#level !== 'body') return body
+    this.#requestBody = new BodyTap(this.judgement.bodyPrefix, this.headers ?? [])
+    return { ...body, reader: tapped(body.reader, this.#requestBody) }
+  }
+
+  /** The origin's answer begins. */
+  recordResponse(headers: RawHeaders): void {
+    if (this.#level === 'metadata') return
+    this.#responseHeaders = headers
+    if (this.#level === 'body') this.#responseBody = new BodyTap(this.judgement.bodyPrefix, headers)
+  }
+
+  received(data: Buffer): void {
+    this.bytesReceived += data.length
+    this.#responseBody?.add(data)
+  }
+
+  #messages(): Pick<RequestCompleted, 'response_headers' | 'request_body' | 'response_body'> {
+    const { redactor } = this.#deps
+    return {
+      ...(this.#responseHeaders === null ? {} : { response_headers: recordedFields(this.#responseHeaders, redactor) }),
+      ...(this.#requestBody === null ? {} : { request_body: this.#requestBody.record(redactor) }),
+      ...(this.#responseBody === null ? {} : { response_body: this.#responseBody.record(redactor) }),
+    }
   }
 
   #names(facts: RequestFacts): Record<string, string> {
@@ -156,12 +208,14 @@ export class Attempt {
       url: facts.url,
     }
     for (const [from, name] of Object.entries(heard)) {
-      if (name !== null) names[from] = this.#deps.redactor.text(name)
+      if (name !== null) names[from] = this.#deps.redactor.name(name)
     }
     return names
   }
 
-  #announce(decision: Decision, facts: RequestFacts): void {
+  /** SECURITY: what is shown is redacted as what is recorded: a terminal may be a file. */
+  #announce(decision: Decision, scheme: string, host: string | null, path: string | null): void {
+    const { redactor } = this.#deps
     this.#deps.metrics.decided({
       decision: decision.decision,
       reason: decision.reason,
@@ -170,8 +224,8 @@ export class Attempt {
     this.#deps.onDecision({
       ...decision,
       client: this.client.name,
-      method: this.facts === null ? null : facts.method,
-      url: `${facts.scheme}://${facts.host ?? this.#connection.names.expected?.host.text ?? '?'}${facts.path ?? ''}`,
+      method: this.facts === null ? null : redactor.text(this.facts.method),
+      url: `${scheme}://${host ?? '?'}${path ?? ''}`,
       requestId: this.requestId,
     })
   }

@@ -24,6 +24,8 @@ export interface Judgement {
   readonly mode: 'enforce' | 'observe'
   readonly identity: Identity
   readonly addresses: AddressPolicy
+  /** Bytes of a body that are recorded where a rule has bodies recorded. */
+  readonly bodyPrefix: number
 }
 
 export interface Leaves {

@@ -18,6 +18,7 @@ import { watchRequest } from './revocation.ts'
  */
 export async function exchange(connection: Connection, incoming: IncomingRequest, deps: Deps): Promise<Route | null> {
   const attempt = new Attempt(connection, incoming.protocol, deps)
+  attempt.headers = incoming.head.headers
   const { sink } = incoming
   try {
     const judged = await judge(connection, incoming, attempt, deps)
@@ -51,7 +52,7 @@ async function forward(attempt: Attempt, incoming: IncomingRequest, judged: Proc
   const { sink, link, head } = incoming
   const result = await deps.upstream.send(judged.permit, {
     headers: head.headers,
-    body: judged.body,
+    body: attempt.recordRequestBody(judged.body),
     link,
     sent: attempt.sent,
     onInformational: (status, headers) => sink.informational(status, endToEndInterimHeaders(headers)),

@@ -254,8 +254,8 @@ function rejected(connection: Connection, cause: TlsRejectionCause, deps: Deps):
       connection_id: connection.id,
       door: connection.door,
       client: { name: connection.client?.name ?? 'anonymous', source: connection.source },
-      sni: connection.sni === null ? null : deps.redactor.text(connection.sni),
-      host: connection.names.expected?.host.text ?? null,
+      sni: connection.sni === null ? null : deps.redactor.name(connection.sni),
+      host: connection.names.expected === null ? null : deps.redactor.name(connection.names.expected.host.text),
       port: connection.names.expected?.port ?? null,
       cause,
     })

@@ -7,9 +7,10 @@ import type { MalformedInput } from './message.ts'
 /** Header lines described; a flood of them is counted, not listed. */
 const MAX_DESCRIBED_HEADERS = 64
 const MAX_LINE = 1_024
+const MAX_NAME = 64
 
 export function recordMalformed(attempt: Attempt, input: MalformedInput, deps: Deps): void {
-  const described = describe(input.bytes)
+  const described = describe(input.bytes, deps)
   deps.trail
     .append({
       event: 'request.malformed',
@@ -29,7 +30,7 @@ interface Described {
 }
 
 /** Null unless the first line has the shape of a request line: `token SP target [SP version]`. */
-function describe(bytes: Buffer): Described | null {
+function describe(bytes: Buffer, deps: Deps): Described | null {
   const lines = bytes
     .subarray(0, MAX_LINE * MAX_DESCRIBED_HEADERS)
     .toString('latin1')
@@ -38,11 +39,18 @@ function describe(bytes: Buffer): Described | null {
   if (line.length > MAX_LINE || !/^[A-Za-z]{1,32} [\x21-\x7e]+(?: HTTP\/[\d.]{1,8})?$/.test(line)) return null
   const headers: Described['headers'] = []
   for (const header of lines.slice(1, MAX_DESCRIBED_HEADERS)) {
+    // What follows the empty line is no header.
+    if (header === '' || header === '\r') break
     const colon = header.indexOf(':')
-    if (colon <= 0) continue
-    headers.push({ name: header.slice(0, Math.min(colon, 64)), length: header.length - colon - 1 })
+    if (colon > 0) headers.push({ name: nameOf(header.slice(0, colon), deps), length: header.length - colon - 1 })
   }
   return { line, headers }
+}
+
+/** SECURITY: redacted before it is cut, or what is left of a token would not be known for one. A folded line (RFC 9112 §5.2) is a value. */
+function nameOf(written: string, deps: Deps): string {
+  const name = /^[ \t]/.test(written) ? deps.redactor.fingerprint(written) : deps.redactor.name(written)
+  return name.slice(0, MAX_NAME)
 }
 
 function redactLine(line: string, deps: Deps): string {
@@ -50,5 +58,5 @@ function redactLine(line: string, deps: Deps): string {
   const query = target.indexOf('?')
   const path = deps.redactor.path(query < 0 ? target : target.slice(0, query))
   const rest = query < 0 ? '' : `?${deps.redactor.query(target.slice(query + 1)) ?? ''}`
-  return `${method} ${deps.redactor.text(path + rest)} ${version}`.trimEnd()
+  return deps.redactor.text(`${method} ${path}${rest} ${version}`.trimEnd())
 }

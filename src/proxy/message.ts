@@ -32,8 +32,8 @@ export interface ResponseSink {
   readonly started: boolean
 }
 
-/** Why the proxy let go of a client: the grace of a shutdown is over, or the policy has changed. */
-export type Interruption = 'shutting_down' | 'policy_revoked'
+/** Why the proxy let go of a client: the grace of a shutdown is over, the policy has changed, or the trail can not be written. */
+export type Interruption = 'shutting_down' | 'policy_revoked' | 'audit_unavailable'
 
 /** Whether the client is still there. */
 export interface ClientLink {

@@ -16,6 +16,7 @@ export async function relay(
 ): Promise<void> {
   const { sink, link, head } = incoming
   attempt.status = response.head.status
+  attempt.recordResponse(response.head.headers)
   sink.head(
     response.head.status,
     response.head.statusText,
@@ -34,7 +35,7 @@ export async function relay(
       attempt.outcome = 'completed'
       return
     }
-    attempt.bytesReceived += part.data.length
+    attempt.received(part.data)
     if (limit !== null && attempt.bytesReceived > limit) return broken(attempt, sink, 'refused', 'response_too_large')
     if (!sink.write(part.data)) await sink.drained()
   }

@@ -7,7 +7,7 @@ import type { Attempt } from './attempt.ts'
 import type { Deps, Judgement } from './deps.ts'
 import type { Http1Connection } from './http1-connection.ts'
 import type { Proceed } from './judge.ts'
-import type { ClientLink } from './message.ts'
+import type { ClientLink, Interruption } from './message.ts'
 
 /** Each watch lasts until its result is called. */
 type Unwatch = () => void
@@ -20,10 +20,14 @@ export function watchRequest(attempt: Attempt, judged: Proceed, link: ClientLink
     const { address } = attempt.sent
     if (!permitsStill(judgement, { asker, subject, held, address })) link.interrupt('policy_revoked')
   }
-  return deps.live.add({ rejudge }, attempt.judgement)
+  const interrupt = (why: Interruption): void => {
+    // Without a record nothing was sent, and the client is told so.
+    if (attempt.decided) link.interrupt(why)
+  }
+  return deps.live.add({ rejudge, interrupt }, attempt.judgement)
 }
 
-/** Aborts `revoked` once the tunnel may be passed through no more. */
+/** Aborts `revoked`, with the reason, once the tunnel may be passed through no more. */
 export function watchTunnel(
   attempt: Attempt,
   asker: Asker,
@@ -33,9 +37,12 @@ export function watchTunnel(
 ): Unwatch {
   const { scheme, host, port } = permit
   const rejudge = (judgement: Judgement): void => {
-    if (!passesStill(judgement, { asker, scheme, host, port }, attempt.upstreamAddress)) revoked.abort()
+    if (!passesStill(judgement, { asker, scheme, host, port }, attempt.upstreamAddress)) revoked.abort('policy_revoked')
   }
-  return deps.live.add({ rejudge }, attempt.judgement)
+  const interrupt = (why: Interruption): void => {
+    if (attempt.decided) revoked.abort(why)
+  }
+  return deps.live.add({ rejudge, interrupt }, attempt.judgement)
 }
 
 /** Closes the connection while it waits for a request that could not be allowed. `route` null: nothing is known of the next one. */

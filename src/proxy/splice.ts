@@ -7,6 +7,7 @@ import type { Connection } from './connection.ts'
 import type { Deps } from './deps.ts'
 import type { Dialled } from './dial.ts'
 import { lingerThenClose } from './linger.ts'
+import type { Interruption } from './message.ts'
 import { watchTunnel } from './revocation.ts'
 import { alertAndClose } from './terminate.ts'
 import type { Tracked } from './tracked.ts'
@@ -15,8 +16,8 @@ import type { Upstream } from './upstream.ts'
 /** A tunnel in which nothing moved for this long is ended: nobody else's timers watch it. */
 const IDLE_MS = 3_600_000
 
-/** Who broke a tunnel off; `us`: its idle time or a shutdown; null: an end that one side asked for. */
-type Broken = 'client' | 'origin' | 'policy' | 'us' | null
+/** Who broke a tunnel off; `revoked`: its signal; `us`: its idle time or a shutdown; null: an end that one side asked for. */
+type Broken = 'client' | 'origin' | 'revoked' | 'us' | null
 
 /** `socket` holds the whole ClientHello unread. Dials the permitted name, never the address that the client dialled. */
 export async function splice(
@@ -37,7 +38,7 @@ export async function splice(
       return refuse(socket)
     }
     const dialled = await unlessAborted(deps.upstream, permit, revoked.signal)
-    if (dialled === 'aborted') return takeBack(socket, attempt)
+    if (dialled === 'aborted') return takeBack(socket, attempt, revoked.signal)
     attempt.timings = { ...dialled.timings, firstByte: null }
     if (dialled.kind === 'failed') {
       attempt.reason = dialled.reason
@@ -59,8 +60,8 @@ function refuse(socket: Socket): void {
 }
 
 /** No alert: it would be read as the origin's refusal. */
-function takeBack(socket: Socket, attempt: Attempt): void {
-  attempt.lost({ interrupted: 'policy_revoked' })
+function takeBack(socket: Socket, attempt: Attempt, { reason }: AbortSignal): void {
+  attempt.lost({ interrupted: reason as Interruption })
   socket.resetAndDestroy()
 }
 
@@ -89,7 +90,7 @@ async function tunnel(
   const broken = await pumped(client, origin, signal, deps)
   attempt.sent.bytes = origin.bytesWritten
   attempt.bytesReceived = origin.bytesRead
-  endOf(attempt, broken, deps)
+  endOf(attempt, broken, signal, deps)
   deps.trail
     .append({
       event: 'tunnel.closed',
@@ -103,9 +104,9 @@ async function tunnel(
     .catch(() => undefined)
 }
 
-function endOf(attempt: Attempt, broken: Broken, deps: Deps): void {
+function endOf(attempt: Attempt, broken: Broken, signal: AbortSignal, deps: Deps): void {
   if (broken === 'client') return attempt.lost({ interrupted: null })
-  if (broken === 'policy') return attempt.lost({ interrupted: 'policy_revoked' })
+  if (broken === 'revoked') return attempt.lost({ interrupted: signal.reason as Interruption })
   attempt.outcome = { origin: 'upstream_aborted', us: 'interrupted', none: 'completed' }[
     broken ?? 'none'
   ] as Attempt['outcome']
@@ -131,7 +132,7 @@ function pumped(client: Socket, origin: Socket, signal: AbortSignal, deps: Deps)
       if (broken === 'us') broken = why
     }
     const revoke = (): void => {
-      if (broken === 'us' || broken === null) broken = 'policy'
+      if (broken === 'us' || broken === null) broken = 'revoked'
       client.resetAndDestroy()
       origin.destroy()
     }

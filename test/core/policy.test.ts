@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { type Host, parseHost } from '../../src/core/address.ts'
 import { parseOriginForm } from '../../src/core/path.ts'
 import {
+  auditLevel,
   compilePolicy,
   couldAllow,
   couldAllowAny,
@@ -424,6 +425,16 @@ describe('conditions on the body', () => {
     const verdict = judgeBody(policy, post, needs(policy), json('{"Bcc":1}'))
     expect(verdict).toMatchObject({ rule: 'mail', observed: { rule: null, target: '/email' } })
   })
+})
+
+it('what is recorded is what the rule that decided says', () => {
+  const policy = policyOf([
+    allow({}, { audit: 'body' }),
+    deny({ paths: ['/x'] }, { audit: 'headers' }),
+    allow({}, { id: 'b' }),
+  ])
+  const levels = ['allow', 'deny', 'b', 'gone', null].map((id) => auditLevel(policy, id))
+  expect(levels).toEqual(['body', 'headers', 'metadata', 'metadata', 'metadata'])
 })
 
 describe('observe mode [L06]', () => {

@@ -35,6 +35,7 @@ describe('a rule as written', () => {
           rate: { requests: 1, per: 'second', burst: 1_000_000_000 },
           limits: { requestBytes: 0, responseBytes: null },
           body: { json: [{ path: '$.a', must: 'be-absent' }] },
+          audit: 'body',
         },
       ),
     ],
@@ -44,12 +45,17 @@ describe('a rule as written', () => {
     ],
     ['a passthrough with ports', rule('passthrough', { ports: [8443], schemes: ['https'] })],
     ['encoded_slash written out as refused', rule('deny', { encodedSlash: false })],
+    ['a deny rule with headers recorded', rule('deny', {}, { audit: 'headers' })],
+    ['a passthrough with metadata recorded', rule('passthrough', {}, { audit: 'metadata' })],
   ])('is right: %s', (_, spec) => {
     expect(problems(spec)).toEqual([])
   })
 
   it.each<[string, RuleSpec, string, RegExp]>([
     ['no id', rule('allow', {}, { id: '' }), 'id', /no id/],
+    ['bodies of what is denied', rule('deny', {}, { audit: 'body' }), 'audit', /only what is allowed/],
+    ['bodies that are not seen', rule('passthrough', {}, { audit: 'body' }), 'audit', /only what is allowed/],
+    ['headers that are not seen', rule('passthrough', {}, { audit: 'headers' }), 'audit', /never sees a request/],
     ['an unknown client', rule('allow', {}, { clients: ['mail', 'male'] }), 'clients[1]', /"male"/],
     ['no clients', rule('allow', {}, { clients: [] }), 'clients', /empty/],
     ['no hosts [D30]', rule('allow', { hosts: [] }), 'allow.hosts', /empty/],

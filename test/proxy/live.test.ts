@@ -92,3 +92,14 @@ it('a second reload before the first is through: the last word on each is that o
   for (let turns = 0; turns < 4; turns++) await turn()
   expect([...last.values()]).toEqual(Array.from({ length: A_TURN * 3 }, () => THIRD))
 })
+
+it('lets go of what can be let go of, and says why', () => {
+  const { live } = bed()
+  const heard: string[] = []
+  live.add({ rejudge: () => heard.push('judged') }, FIRST)
+  const ended = live.add({ rejudge: () => undefined, interrupt: (why) => heard.push(`ended ${why}`) }, FIRST)
+  live.add({ rejudge: () => undefined, interrupt: (why) => heard.push(why) }, FIRST)
+  ended()
+  live.interrupt('audit_unavailable')
+  expect(heard).toEqual(['audit_unavailable'])
+})

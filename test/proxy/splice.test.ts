@@ -36,11 +36,16 @@ it.each([
   const origin = await socket()
   const events: AuditEvent[] = []
   const deps = {
-    judgement: () => ({ mode: 'enforce', policyHash: '' }),
+    judgement: () => ({ mode: 'enforce', policyHash: '', policy: { rules: new Map() } }),
     newId: () => 'id',
     draining: () => draining,
     trail: { append: async (event: AuditEvent) => void events.push(event) },
-    redactor: { text: (text: string) => text, query: () => null, path: (path: string) => path },
+    redactor: {
+      text: (text: string) => text,
+      name: (name: string) => name,
+      query: () => null,
+      path: (path: string) => path,
+    },
     live: { add: () => () => undefined },
     metrics: { decided: () => undefined, completed: () => undefined },
     onDecision: () => undefined,

@@ -146,6 +146,7 @@ export async function startDnsLab(options: DnsLabOptions): Promise<DnsLab> {
     judgement: () => ({
       policy: compiled.policy,
       policyHash: 'a'.repeat(64),
+      bodyPrefix: 0,
       mode: spec.mode,
       identity: compileIdentity(spec.clients),
       addresses: { deny: new Set(['metadata', 'loopback', 'link-local', 'private']), allow: [] },

@@ -25,6 +25,8 @@ export interface LabOptions {
   readonly env?: NodeJS.ProcessEnv
   /** Default: loopback is reachable, for the origins of the test. */
   readonly upstreamAllow?: readonly string[]
+  /** More members of `audit:`, in flow style. */
+  readonly audit?: string
   /** More top-level YAML. */
   readonly extra?: string
   /** `upstream.trust` beside the test root; relative paths count from the folder of the lab. */
@@ -150,7 +152,7 @@ ca: { directory: certs }
 ${options.clients === undefined ? '' : `clients:\n${options.clients}\n`}
 ${options.rules === '' ? '' : `rules:\n${options.rules}\n`}
 upstream: { trust: [${trust}]${allow === '' ? '' : `, allow: [${allow}]`} }
-audit: { path: logs/audit.jsonl }
+audit: { path: logs/audit.jsonl${options.audit === undefined ? '' : `, ${options.audit}`} }
 ${options.extra ?? ''}
 `
 }

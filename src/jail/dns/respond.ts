@@ -93,7 +93,7 @@ export class Responder {
   }
 
   async #answer(query: Query, inquiry: Inquiry): Promise<Buffer> {
-    const question = { name: this.#deps.redactor.text(query.name), type: query.typeName }
+    const question = { name: this.#deps.redactor.name(query.name), type: query.typeName }
     if (query.class !== CLASS_IN) {
       const recorded = { question, decision: 'deny', rule: null, reason: 'no_matching_rule', answer: 'none' } as const
       return this.#recordThen(inquiry, recorded, query, { rcode: RCODE.refused })
