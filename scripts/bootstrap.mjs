@@ -36,6 +36,13 @@ const SYSTEM_PACKAGES = [
     present: file('/usr/lib/python3/dist-packages/requests'),
     skips: 'requests as a client',
   },
+  { package: 'rsyslog', present: command('rsyslogd'), skips: 'shipping to a real syslog server' },
+  {
+    package: 'rsyslog-gnutls',
+    present: () =>
+      ['x86_64', 'aarch64'].some((machine) => existsSync(`/usr/lib/${machine}-linux-gnu/rsyslog/lmnsd_gtls.so`)),
+    skips: 'shipping to a real syslog server over TLS',
+  },
   { package: 'docker-compose', present: command('docker-compose'), skips: 'the Compose layouts in a Docker engine' },
   { package: 'python3-httpx', present: file('/usr/lib/python3/dist-packages/httpx'), skips: 'httpx as a client' },
 ]

@@ -5,6 +5,9 @@ import './early-signals.ts'
 import { Command, CommanderError } from 'commander'
 import { openAuthority } from '../tls/authority.ts'
 import { authorityPaths } from '../tls/authority-files.ts'
+import { auditCommand } from './audit.ts'
+import { addAuditPrune } from './audit-prune.ts'
+import { addAuditVerify } from './audit-verify.ts'
 import { caCommand, type DirectoryOptions } from './ca.ts'
 import { doctorCommand } from './doctor.ts'
 import { EXIT, ExitError } from './exit.ts'
@@ -29,6 +32,9 @@ function program(): Command {
   const caDirectory = ({ config, directory }: DirectoryOptions): string => directory ?? configOf(config).caDirectory
   const iptables = iptablesCommand((file) => redirectTargets(file))
   addVerify(iptables, (file) => verifyTargets(file))
+  const audit = auditCommand()
+  addAuditVerify(audit)
+  addAuditPrune(audit)
   const verbs = [
     proxyCommand(),
     runCommand(),
@@ -38,6 +44,7 @@ function program(): Command {
     testCommand(),
     caCommand(caDirectory),
     iptables,
+    audit,
     doctorCommand({ resolveDirectory: caDirectory, listeners: (file) => verifyTargets(file).listeners }),
     healthCommand(),
   ]
