@@ -13,6 +13,7 @@ import { readUnit, UNITS } from './support/unit-file.ts'
 
 const SERVICES = readdirSync(UNITS).filter((name) => name.endsWith('.service'))
 const SOCKETS = readdirSync(UNITS).filter((name) => name.endsWith('.socket'))
+const TIMERS = readdirSync(UNITS).filter((name) => name.endsWith('.timer'))
 /** What the proxy's own unit may be exposed, of 10; everything from 2.0 on systemd calls no more than OK. */
 const MOST_EXPOSED = 2
 
@@ -34,7 +35,7 @@ function installed(change: (name: string, text: string) => string = (_name, text
   const command = join(folder, 'mcp-egress')
   writeFileSync(command, '#!/bin/sh\n')
   chmodSync(command, 0o755)
-  for (const name of [...SERVICES, ...SOCKETS]) {
+  for (const name of [...SERVICES, ...SOCKETS, ...TIMERS]) {
     // verify looks for the programs, and this machine has none installed.
     writeFileSync(join(folder, name), change(name, readUnit(name).text).replaceAll('/usr/bin/mcp-egress', command))
   }
@@ -57,7 +58,7 @@ function analyze(folder: string, ...args: string[]): { code: number | null; stdo
 }
 
 function verify(folder: string): { code: number | null; stderr: string } {
-  const units = [...SERVICES, ...SOCKETS, 'example.service'].map((name) => join(folder, name))
+  const units = [...SERVICES, ...SOCKETS, ...TIMERS, 'example.service'].map((name) => join(folder, name))
   const { code, stderr } = analyze(folder, 'verify', ...units)
   // What it says of units of this machine is not about ours.
   const ours = stderr.split('\n').filter((line) => line.includes(folder) || /mcp-egress|example\.service/.test(line))
@@ -82,6 +83,7 @@ describe.skipIf(!analyzable)('systemd-analyze', () => {
     // Root, with the capability to change rules.
     ['mcp-egress-iptables.service', 3],
     ['mcp-egress-tproxy.service', 3],
+    ['mcp-egress-prune.service', 1.5],
     ['example.service', 5],
   ])('%s is exposed less than %d of 10', (unit, most) => {
     const level = exposure(installed(), unit)
