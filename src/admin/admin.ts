@@ -17,6 +17,8 @@ export interface AdminSources {
   readonly uptimeSeconds: () => number
   /** What is missing for traffic to be served; empty: ready. */
   readonly missing: () => readonly string[]
+  /** What is amiss while traffic is served all the same. */
+  readonly warnings?: () => readonly string[]
   readonly metrics: () => Promise<string>
   readonly metricsContentType: string
   /** Null: metrics only over the Unix socket. */
@@ -89,7 +91,9 @@ export class AdminServer {
 
   #ready(response: ServerResponse): void {
     const missing = this.#sources.missing()
-    answer(response, missing.length === 0 ? 200 : 503, { ready: missing.length === 0, missing })
+    const warnings = this.#sources.warnings?.() ?? []
+    const amiss = warnings.length === 0 ? {} : { warnings }
+    answer(response, missing.length === 0 ? 200 : 503, { ready: missing.length === 0, missing, ...amiss })
   }
 
   #authorized(request: IncomingMessage): boolean {

@@ -1,7 +1,7 @@
 // The hash chain of the trail: seals a record onto the one before, and tells a record from a torn or a forged line.
 
 import { hash } from 'node:crypto'
-import { AUDIT_SCHEMA, type AuditEvent, encodeRecord } from '../core/record.ts'
+import { AUDIT_SCHEMA, type AuditEvent, encodeBody, encodeFields, MAX_RECORD_BYTES } from '../core/record.ts'
 
 /** `prev_hash` of the first record. */
 export const GENESIS: string = '0'.repeat(64)
@@ -21,10 +21,28 @@ export interface SealedLine {
 }
 
 export function seal(event: AuditEvent, instance: string, timestamp: string, previous: ChainHead): SealedLine {
+  const target = Buffer.alloc(MAX_RECORD_BYTES)
+  const { end, head } = sealInto(target, 0, { fields: encodeFields(event), timestamp }, instance, previous)
+  return { text: target.toString('latin1', 0, end), head }
+}
+
+/**
+ * Writes a record and its newline into `target` from `at` on, which needs `MAX_RECORD_BYTES` of room. `fields` as `encodeFields` makes
+ * them. The bytes that are hashed are the ones that are written: half the cost of hashing the text and encoding it again.
+ */
+export function sealInto(
+  target: Buffer,
+  at: number,
+  { fields, timestamp }: { readonly fields: string; readonly timestamp: string },
+  instance: string,
+  previous: ChainHead,
+): { readonly end: number; readonly head: ChainHead } {
   const seq = previous.seq + 1
-  const { body } = encodeRecord({ schema: AUDIT_SCHEMA, instance, seq, timestamp }, event, previous.hash)
-  const own = hash('sha256', body, 'hex')
-  return { text: `${body},"hash":"${own}"}\n`, head: { seq, hash: own } }
+  const body = encodeBody({ schema: AUDIT_SCHEMA, instance, seq, timestamp }, fields, previous.hash)
+  const sealAt = at + target.write(body, at, 'latin1')
+  const own = hash('sha256', target.subarray(at, sealAt), 'hex')
+  const end = sealAt + target.write(`,"hash":"${own}"}\n`, sealAt, 'latin1')
+  return { end, head: { seq, hash: own } }
 }
 
 /** `torn`: a record whose end was never written. `forged`: whole, but its hash is not its own. `foreign`: not from a trail. */

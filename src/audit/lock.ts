@@ -1,6 +1,7 @@
 // One writer for one trail: an advisory lock of the kernel on a file beside it.
 
-import { closeSync, constants, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs'
+import { closeSync, constants, fstatSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs'
+import { lstat } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import type * as Koffi from 'koffi'
 
@@ -16,12 +17,18 @@ export class LockHeld extends Error {
   }
 }
 
+export interface Lock {
+  /** False: the lock file was removed or replaced, so that another process could take one of the same name. */
+  isThere(): Promise<boolean>
+  release(): void
+}
+
 /**
- * Takes `file` until the returned function is called or the process ends, and writes the process id and `now` into it for a reader.
+ * Takes `file` until it is released or the process ends, and writes the process id and `now` into it for a reader.
  * The kernel drops the lock with its holder, so none is ever stale; process ids, which repeat from container to container,
  * decide nothing. The file itself stays: removing it would let two processes lock two files of one name.
  */
-export function takeLock(file: string, now: Date): () => void {
+export function takeLock(file: string, now: Date): Lock {
   const fd = openSync(file, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW | constants.O_NONBLOCK, 0o600)
   try {
     if (flock()(fd, LOCK_EX | LOCK_NB) !== 0) {
@@ -36,7 +43,15 @@ export function takeLock(file: string, now: Date): () => void {
     closeSync(fd)
     throw error
   }
-  return () => closeSync(fd)
+  const own = fstatSync(fd)
+  return {
+    isThere: () =>
+      lstat(file).then(
+        ({ ino, dev }) => ino === own.ino && dev === own.dev,
+        () => false,
+      ),
+    release: () => closeSync(fd),
+  }
 }
 
 function flock(): (fd: number, operation: number) => number {

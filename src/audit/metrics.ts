@@ -35,8 +35,19 @@ export interface Metrics {
   recorded(count: number): void
   /** A request was refused because it could not be recorded. */
   unrecorded(): void
+  /** Where each sink of the trail stands; totals since the start. `lastSuccess`: milliseconds since the epoch. */
+  sinks(states: readonly SinkTotals[]): void
   text(): Promise<string>
   readonly contentType: string
+}
+
+export interface SinkTotals {
+  readonly name: string
+  readonly lag: number
+  readonly lastSuccess: number | null
+  readonly errors: number
+  readonly rejected: number
+  readonly missed: number
 }
 
 export interface MetricsOptions {
@@ -77,6 +88,15 @@ export function createMetrics(options: MetricsOptions = {}): Metrics {
   const leafSize = gauge('leaf_cache_size', 'Leaf certificates held.')
   const records = counter('audit_records_total', 'Records in the audit trail since the start.')
   const failures = counter('audit_failures_total', 'Requests refused because they could not be recorded.')
+  const sinkLag = gauge('sink_lag_records', 'Records in the trail that the sink has not shipped.', 'sink')
+  const sinkSuccess = gauge(
+    'sink_last_success_timestamp',
+    'When the sink last shipped, in seconds of Unix time.',
+    'sink',
+  )
+  const sinkErrors = counter('sink_errors_total', 'Tries to ship that failed or were refused.', 'sink')
+  const sinkRejected = counter('sink_rejected_total', 'Records set aside because the receiver refused them.', 'sink')
+  const sinkMissed = counter('sink_missed_total', 'Records that were in no file any more when their turn came.', 'sink')
   const build = gauge('build_info', 'Always 1; the labels say what runs.', 'version', 'node_version')
   build.set({ version: options.version ?? 'unknown', node_version: process.versions.node }, 1)
 
@@ -108,6 +128,16 @@ export function createMetrics(options: MetricsOptions = {}): Metrics {
     },
     recorded: (count) => records.inc(count),
     unrecorded: () => failures.inc(),
+    sinks: (states) => {
+      for (const totals of [sinkErrors, sinkRejected, sinkMissed]) totals.reset()
+      for (const { name: sink, lag, lastSuccess, errors, rejected, missed } of states) {
+        sinkLag.set({ sink }, lag)
+        if (lastSuccess !== null) sinkSuccess.set({ sink }, lastSuccess / 1_000)
+        sinkErrors.inc({ sink }, errors)
+        sinkRejected.inc({ sink }, rejected)
+        sinkMissed.inc({ sink }, missed)
+      }
+    },
     text: () => registry.metrics(),
     contentType: registry.contentType,
   }

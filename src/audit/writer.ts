@@ -1,59 +1,64 @@
 // Group commit: one write in flight, the next group gathering meanwhile, and an exact account of what reached the file.
 
-import type { ChainHead, SealedLine } from './chain.ts'
-import type { LogFile } from './file.ts'
+import type { SegmentCause } from '../core/record.ts'
+import type { ChainHead } from './chain.ts'
+import { checkpointEntry, type Entry, entryOf, type OpenRequests, segmentEntry } from './entry.ts'
+import { Group, TrailUnavailable } from './group.ts'
+import { isOwed, Owed } from './owed.ts'
+import { checkpointLines, type SealedEntry, type Sealer } from './sealer.ts'
+import type { Store } from './store.ts'
 
-/** Not written down, so nothing may leave. `cause` says why. */
-export class TrailUnavailable extends Error {
-  constructor(message: string, cause?: unknown) {
-    super(message, { cause })
-    this.name = 'TrailUnavailable'
-  }
-}
-
-/** Waiting records; over either bound an append is refused at once. */
-export const MAX_QUEUED_RECORDS = 16_384
-export const MAX_QUEUED_BYTES: number = 16 * 1_048_576
-/** A write or sync that takes longer is a failure: a disk that hangs must not hang every request. */
+/** A write, sync or rotation that takes longer is a failure: a disk that hangs must not hang every request. */
 export const WRITE_TIMEOUT_MS = 2_000
-
-/** Failures of write(2) after which the file is known to hold exactly what was counted. */
-const RECOVERABLE: ReadonlySet<string | undefined> = new Set(['ENOSPC', 'EDQUOT'])
-
-/**
- * `open`: serving. `failed`: refusing; the next line is the trial that may open it again. `trial`: that line is under way.
- * `broken`: what is on disk is not known, nobody writes on until the file is opened anew. `closed`: by us.
- */
-type State = 'open' | 'failed' | 'trial' | 'broken' | 'closed'
-
-interface Group {
-  readonly lines: SealedLine[]
-  readonly promise: Promise<void>
-  readonly resolve: () => void
-  readonly reject: (error: TrailUnavailable) => void
-}
+/** How often a trail that can not be written is tried again. */
+export const RETRY_MS = 500
+/** How long after a rotation that failed the next one is tried. */
+const ROTATION_RETRY_MS = 60_000
 
 export interface WriterOptions {
-  readonly file: LogFile
-  readonly durability: 'os' | 'sync'
+  readonly store: Store
+  readonly sealer: Sealer
   readonly head: ChainHead
-  /** Called once when service stops, not for each refused line. */
+  readonly open: OpenRequests
+  readonly durability: 'os' | 'sync'
+  readonly now: () => Date
+  /** A file of this many bytes is closed for a new one. */
+  readonly rotateBytes: number
+  /** Called once when service stops, not for each refused record. */
   readonly onFailure: (error: Error) => void
+  readonly onRestored: () => void
   readonly onWritten: (records: number) => void
+  readonly onCheckpoint: (line: string) => void
+  /** A new file was begun; `firstSeq`: its first record. */
+  readonly onBegun: (firstSeq: number) => void
+  /** Something went wrong that does not stop the service. */
+  readonly onNotice: (text: string) => void
+}
+
+interface Outage {
+  readonly since: string
+  readonly started: number
+  readonly error: Error
+  refused: number
 }
 
 export class GroupWriter {
   readonly #options: WriterOptions
-  #state: State = 'open'
-  #failure: Error | null = null
-  #gathering: Group | null = null
-  #inFlight: Group | null = null
-  #gatheredBytes = 0
-  /** Bytes of a record that was begun and not finished; they go out before anything else, so no line is ever torn by us. */
-  #carry: Buffer = Buffer.alloc(0)
   #head: ChainHead
-  #drained: (() => void) | null = null
-  #closing: Promise<void> | null = null
+  /** Records behind the last checkpoint. */
+  #since = 0
+  #gathering: Group | null = null
+  /** A call to the disk is under way; there is never a second one. */
+  #busy = false
+  #wanted: SegmentCause | null = null
+  #rotateAfter = 0
+  /** The file ends in a part of a record. */
+  #torn = false
+  #outage: Outage | null = null
+  readonly #owed = new Owed()
+  #retry: NodeJS.Timeout | null = null
+  #closing: Promise<boolean> | null = null
+  #turned: () => void = () => undefined
 
   constructor(options: WriterOptions) {
     this.#options = options
@@ -61,155 +66,235 @@ export class GroupWriter {
   }
 
   get available(): boolean {
-    return this.#state === 'open'
+    return this.#outage === null && this.#closing === null
   }
 
-  /** The last record that is in the file, or will be before the next one is. */
+  /** The last record that is in the file. */
   get head(): ChainHead {
     return this.#head
   }
 
-  /** Whether a line is taken now. `trial` tells the caller to go on from `head`: what it sealed since is lost. */
-  admit(): { readonly kind: 'open' | 'trial' } | { readonly kind: 'refused'; readonly error: TrailUnavailable } {
-    if (this.#state === 'failed' && this.#inFlight === null) return { kind: 'trial' }
-    if (this.#state !== 'open') return { kind: 'refused', error: this.#unavailable() }
-    const full = this.#gatheredBytes >= MAX_QUEUED_BYTES || (this.#gathering?.lines.length ?? 0) >= MAX_QUEUED_RECORDS
-    return full
-      ? { kind: 'refused', error: new TrailUnavailable('the audit trail is behind: its queue is full') }
-      : { kind: 'open' }
-  }
-
-  /** Only after `admit`. Resolves when the line is in the file; lines of one group share their fate and their promise. */
-  append(line: SealedLine): Promise<void> {
-    if (this.#state === 'failed') this.#state = 'trial'
-    this.#gathering ??= newGroup()
-    const group = this.#gathering
-    group.lines.push(line)
-    this.#gatheredBytes += line.text.length
-    if (this.#inFlight === null) void this.#drain()
+  /** Resolves when the entry is in the file; entries of one group share their promise. */
+  append(entry: Entry): Promise<void> {
+    if (this.#outage !== null || this.#closing !== null) return Promise.reject(this.#turnAway(entry))
+    const group = (this.#gathering ??= new Group())
+    if (group.full && !isOwed(entry)) {
+      return Promise.reject(new TrailUnavailable('the audit trail is behind: its queue is full'))
+    }
+    group.add(entry)
+    if (!this.#busy) void this.#drain()
     return group.promise
   }
 
-  /** Takes no more lines; resolves when those taken were written or refused. */
-  close(): Promise<void> {
-    this.#closing ??= this.#finish()
+  checkpoint(): void {
+    this.append(checkpointEntry(this.#timestamp())).catch(() => undefined)
+  }
+
+  /** Begins a new file once what is under way is written. */
+  rotate(cause: SegmentCause): void {
+    if (!this.available || (cause !== 'signal' && performance.now() < this.#rotateAfter)) return
+    this.#wanted ??= cause
+    if (!this.#busy) void this.#drain()
+  }
+
+  /** For a clock: a file that was removed while nobody wrote is noticed before the next request comes. */
+  look(): void {
+    if (this.#busy || !this.available) return
+    const damage = this.#options.store.file.damage()
+    if (damage !== null) this.#fail(null, new Error(damage.what))
+  }
+
+  /**
+   * Takes no more; resolves when what was taken is written or refused, ended by a checkpoint if `last`. True: the store can be
+   * closed. False: a call to it hangs, and it is closed when that returns.
+   */
+  close(last: boolean): Promise<boolean> {
+    this.#closing ??= this.#finish(last && this.#outage === null)
     return this.#closing
   }
 
-  async #finish(): Promise<void> {
-    const stuck = this.#state === 'failed'
-    this.#state = 'closed'
-    if (this.#inFlight === null) this.#options.file.close()
-    else if (!stuck) await new Promise<void>((resolve) => (this.#drained = resolve))
+  async #finish(last: boolean): Promise<boolean> {
+    if (last) (this.#gathering ??= new Group()).add(checkpointEntry(this.#timestamp()))
+    if (!this.#busy && this.#gathering !== null) void this.#drain()
+    while (this.#busy && this.#outage === null) await this.#turn()
+    if (this.#retry !== null) clearInterval(this.#retry)
+    if (!this.#busy) return true
+    // SECURITY: a descriptor closed under a hanging write may belong to somebody else when the write goes on.
+    void this.#turn().then(() => this.#options.store.close())
+    return false
+  }
+
+  /** Resolves when the call under way is over, or has failed to be in time. */
+  #turn(): Promise<void> {
+    return new Promise((resolve) => (this.#turned = resolve))
   }
 
   async #drain(): Promise<void> {
-    while (this.#gathering !== null) {
+    this.#busy = true
+    while (this.#outage === null) {
+      const cause = this.#wanted
       const group = this.#gathering
-      this.#inFlight = group
-      this.#gathering = null
-      this.#gatheredBytes = 0
-      await this.#commit(group)
-      this.#inFlight = null
+      this.#wanted = null
+      if (cause !== null) await this.#rotate(cause)
+      else if (group === null) break
+      else {
+        this.#gathering = null
+        await this.#commit(group)
+      }
     }
-    // Only now: a descriptor closed under a hanging write may belong to somebody else when the write goes on.
-    if (this.#state === 'closed') this.#options.file.close()
-    this.#drained?.()
+    this.#busy = false
+    this.#turned()
   }
 
   async #commit(group: Group): Promise<void> {
-    const carried = this.#carry.length
-    const text = Buffer.from(group.lines.map((line) => line.text).join(''), 'latin1')
-    const bytes = carried === 0 ? text : Buffer.concat([this.#carry, text])
-    const watchdog = setTimeout(
-      () => this.#fail(group, new Error(`no answer from the disk in ${WRITE_TIMEOUT_MS} ms`)),
-      WRITE_TIMEOUT_MS,
-    )
+    const { store, sealer, durability } = this.#options
+    const sealed = sealer.seal(group.entries, this.#head, this.#since)
+    const watchdog = this.#watch(group)
     let written = 0
+    let lost = false
+    let failure: Error | null = null
     try {
-      while (written < bytes.length) {
-        const count = await this.#options.file.write(bytes, written)
+      while (written < sealed.bytes.length) {
+        const count = await store.file.write(sealed.bytes, written)
         if (count === 0) throw new Error('write(2) took no byte')
         written += count
         watchdog.refresh()
       }
-      if (this.#options.durability === 'sync') await this.#sync()
-      this.#settle(group, bytes, carried, written)
-      if (this.#state === 'trial') this.#reopen()
-      this.#options.onWritten(group.lines.length)
-      group.resolve()
+      if (durability === 'sync') await this.#sync()
+      const damage = store.file.damage()
+      lost = damage?.lost === true
+      if (damage !== null) throw new Error(damage.what)
     } catch (error) {
-      this.#settle(group, bytes, carried, written)
-      this.#fail(group, error as Error)
-      if (this.#state === 'failed' && !RECOVERABLE.has((error as NodeJS.ErrnoException).code)) this.#state = 'broken'
-    } finally {
-      clearTimeout(watchdog)
+      failure = error as Error
     }
+    clearTimeout(watchdog)
+    const reached = this.#settle(sealed.lines, lost ? 0 : written)
+    if (failure !== null) this.#fail(group, failure)
+    if (group.refused) return this.#owed.addRefused(sealed.lines, reached, this.#timestamp())
+    for (const line of checkpointLines(sealed)) this.#options.onCheckpoint(line)
+    this.#options.onWritten(sealed.lines.length)
+    group.resolve()
+    if (store.file.size >= this.#options.rotateBytes && this.#closing === null) this.rotate('size')
   }
 
   /** SECURITY: never tried again. After a failed sync the kernel may call lost pages clean, and a second sync would succeed. */
   async #sync(): Promise<void> {
     try {
-      await this.#options.file.sync()
+      await this.#options.store.file.sync()
     } catch (error) {
-      throw new Error('fdatasync(2) failed, what is on disk is not known', { cause: error })
+      const why = (error as Error).message
+      throw new Error(`fdatasync(2) failed, the last records before may be lost with the power: ${why}`, {
+        cause: error,
+      })
     }
   }
 
-  /** Moves head and carry to where `written` bytes of `bytes` have brought the file. */
-  #settle(group: Group, bytes: Buffer, carried: number, written: number): void {
-    if (written < carried) {
-      this.#carry = bytes.subarray(written, carried)
-      return
-    }
-    let end = carried
-    for (const line of group.lines) {
-      if (end >= written) break
-      end += line.text.length
-      this.#head = line.head
-    }
-    this.#carry = bytes.subarray(written, end)
+  #watch(group: Group | null): NodeJS.Timeout {
+    const late = (): void => this.#fail(group, new Error(`no answer from the disk in ${WRITE_TIMEOUT_MS} ms`))
+    return setTimeout(late, WRITE_TIMEOUT_MS)
   }
 
-  #reopen(): void {
-    this.#state = 'open'
-    this.#failure = null
+  /** Moves the chain to where `written` bytes have brought the file; returns how many lines are whole in it. */
+  #settle(lines: readonly SealedEntry[], written: number): number {
+    let whole = 0
+    let reached = 0
+    for (const { entry, end, head } of lines) {
+      // A record that lacks only its newline is whole.
+      if (written < end - 1) break
+      whole = end
+      reached += 1
+      this.#head = head
+      this.#since = entry.event === null ? 0 : this.#since + 1
+      this.#options.open.noteEntry(entry)
+    }
+    this.#torn = written > 0 && written !== whole
+    return reached
+  }
+
+  #turnAway(entry: Entry): TrailUnavailable {
+    this.#owed.add(entry)
+    if (this.#outage !== null && entry.event?.event === 'request.decided') this.#outage.refused += 1
+    return this.#unavailable()
   }
 
   /** The group and all behind it are refused: a record after a missing one would break the chain. */
-  #fail(group: Group, error: Error): void {
-    const before = this.#state
-    this.#failure = error
-    if (before === 'open' || before === 'trial') this.#state = 'failed'
-    const refusal = this.#unavailable()
-    group.reject(refusal)
-    this.#gathering?.reject(refusal)
+  #fail(group: Group | null, error: Error): void {
+    const first = this.#outage === null
+    this.#outage ??= { since: this.#timestamp(), started: performance.now(), error, refused: 0 }
+    const waiting = this.#gathering
     this.#gathering = null
-    this.#gatheredBytes = 0
-    this.#drained?.()
-    if (before === 'open' || before === 'closed') this.#options.onFailure(error)
+    this.#wanted = null
+    if (group?.refused === false) {
+      this.#outage.refused += group.decisions
+      group.refuse(this.#unavailable())
+    }
+    for (const entry of waiting?.entries ?? []) this.#turnAway(entry)
+    waiting?.refuse(this.#unavailable())
+    if (!first) return
+    this.#turned()
+    this.#retry = setInterval(() => void this.#recover(), RETRY_MS).unref()
+    this.#options.onFailure(error)
   }
 
   #unavailable(): TrailUnavailable {
-    const why = this.#failure === null ? 'it is closed' : this.#failure.message
-    return new TrailUnavailable(`the audit trail can not be written: ${why}`, this.#failure)
+    const { error = null } = this.#outage ?? {}
+    return new TrailUnavailable(`the audit trail can not be written: ${error?.message ?? 'it is closed'}`, error)
   }
-}
 
-function newGroup(): Group {
-  const { promise, resolve, reject } = withResolvers()
-  // A caller that gave up must not bring the process down with an unhandled rejection.
-  promise.catch(() => undefined)
-  return { lines: [], promise, resolve, reject }
-}
+  async #rotate(cause: SegmentCause): Promise<void> {
+    const watchdog = this.#watch(null)
+    try {
+      await this.#begin(cause)
+    } catch (error) {
+      this.#rotateAfter = performance.now() + ROTATION_RETRY_MS
+      this.#options.onNotice(`the audit trail goes on in the same file, a new one can not be begun: ${String(error)}`)
+    }
+    clearTimeout(watchdog)
+  }
 
-/** Promise.withResolvers, which Node 20 does not have. */
-function withResolvers(): Pick<Group, 'promise' | 'resolve' | 'reject'> {
-  let resolve: Group['resolve'] = () => undefined
-  let reject: Group['reject'] = () => undefined
-  const promise = new Promise<void>((done, fail) => {
-    resolve = done
-    reject = fail
-  })
-  return { promise, resolve, reject }
+  /** SECURITY: what a failed call left in a file is never written behind: the trail goes on in a new one. */
+  async #recover(): Promise<void> {
+    if (this.#busy || this.#closing !== null) return
+    this.#busy = true
+    const begun = await this.#begin('recovery').then(
+      () => true,
+      () => false,
+    )
+    this.#busy = false
+    this.#turned()
+    if (begun && this.#closing === null) this.#restore()
+  }
+
+  async #begin(cause: SegmentCause): Promise<void> {
+    const firstSeq = this.#head.seq + 1
+    let lines: readonly SealedEntry[] = []
+    const compose = (previous: string | null): Buffer => {
+      const entry = segmentEntry(previous, cause, this.#timestamp())
+      const sealed = this.#options.sealer.seal([entry], this.#head, this.#since)
+      lines = sealed.lines
+      return Buffer.from(sealed.bytes)
+    }
+    await this.#options.store.begin({ firstSeq, torn: this.#torn, compose })
+    this.#settle(lines, Number.POSITIVE_INFINITY)
+    this.#torn = false
+    this.#options.onWritten(lines.length)
+    this.#options.onBegun(firstSeq)
+  }
+
+  #restore(): void {
+    const outage = this.#outage
+    if (outage === null) return
+    if (this.#retry !== null) clearInterval(this.#retry)
+    this.#outage = null
+    const { since, error, refused } = outage
+    const durationMs = Math.round(performance.now() - outage.started)
+    const said = { event: 'audit.restored', since, duration_ms: durationMs, refused, cause: error.message } as const
+    this.#gathering = new Group([entryOf(said, this.#timestamp()), ...this.#owed.take(this.#options.open)])
+    void this.#drain()
+    this.#options.onRestored()
+  }
+
+  #timestamp(): string {
+    return this.#options.now().toISOString()
+  }
 }

@@ -39,7 +39,6 @@ async function serve(options: ProxyOptions): Promise<void> {
   const proxy = await startProxy(config, systemGround(), inherited).catch((error: unknown) => {
     throw new ExitError(EXIT.failure, `mcp-egress: ${error instanceof Error ? error.message : String(error)}`)
   })
-  announce(config, proxy)
   process.on('SIGHUP', () => {
     try {
       proxy.reload(load())
@@ -47,10 +46,14 @@ async function serve(options: ProxyOptions): Promise<void> {
       proxy.rejectReload(error instanceof Error ? error.message : String(error))
     }
   })
-  await new Promise<void>((resolve) => {
+  process.on('SIGUSR2', () => proxy.reopenTrail())
+  const told = new Promise<void>((resolve) => {
     process.once('SIGTERM', resolve)
     process.once('SIGINT', resolve)
   })
+  // Only now: whoever waits for the word may signal at once.
+  announce(config, proxy)
+  await told
   await proxy.stop()
 }
 

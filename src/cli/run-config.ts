@@ -17,7 +17,9 @@ export function runConfig(config: Config, client: string | undefined, sources: r
   const listen = { proxy: [], transparent: [], gateway: [], admin: [], dns: [] }
   // The file's own addresses are of other networks: a jail has those that nobody routes.
   const dns = dnsSettings({ answers: config.dns.answers, rate: config.dns.rate }, false)
-  if (client === undefined) return { ...config, listen, dns }
+  // Standard output is the command's, which may speak a protocol there.
+  const audit = { ...config.audit, sinks: config.audit.sinks.filter(({ type }) => type !== 'stdout') }
+  if (client === undefined) return { ...config, listen, dns, audit }
   if (!config.clients.some(({ name }) => name === client)) {
     const known = config.clients.map(({ name }) => name).join(', ') || 'none'
     throw new ExitError(
@@ -26,7 +28,7 @@ export function runConfig(config: Config, client: string | undefined, sources: r
     )
   }
   const clients = [{ name: client, source: [...sources] }]
-  return { ...config, listen, dns, identity: compileIdentity(clients) }
+  return { ...config, listen, dns, audit, identity: compileIdentity(clients) }
 }
 
 /** Where the trail may go: the configured path alone, or for the default one a path for each run that is under way at the same time. */

@@ -7,11 +7,13 @@ import { pino } from 'pino'
 import { AdminServer } from '../admin/admin.ts'
 import { newId } from '../audit/id.ts'
 import { createMetrics } from '../audit/metrics.ts'
-import { openRedactionKey } from '../audit/secret.ts'
+import { openRedaction } from '../audit/redaction.ts'
+import { openSigningKey } from '../audit/signing.ts'
+import type { Sinks } from '../audit/sinks.ts'
 import { openTrail } from '../audit/trail.ts'
 import type { Config } from '../config/load.ts'
 import type { Lifecycle } from '../core/record.ts'
-import { createRedactor } from '../core/redact.ts'
+import type { Secrets } from '../core/redact.ts'
 import { createLimiter } from '../limits/limiter.ts'
 import { NameServer } from '../jail/dns/server.ts'
 import type { Deps, Judgement } from '../proxy/deps.ts'
@@ -26,9 +28,11 @@ import { openAuthority } from '../tls/authority.ts'
 import { LeafCache } from '../tls/leaf-cache.ts'
 import { upstreamSecureContext } from '../tls/trust.ts'
 import type { InheritedSocket } from './activation.ts'
+import { checkpointSinkOf } from './checkpoint-sink.ts'
 import { decisionPrinter } from './decision-printer.ts'
 import { openDoors, type OpenDoors } from './doors.ts'
 import { SelfCheck } from './self.ts'
+import { sinksOf } from './sinks.ts'
 import { VERSION } from './version.ts'
 
 export interface RunningProxy extends OpenDoors {
@@ -42,6 +46,8 @@ export interface RunningProxy extends OpenDoors {
    */
   reload(config: Config): void
   rejectReload(why: string): void
+  /** Begins a new file of the trail, behind a tool that has renamed the active one or instead of it. */
+  reopenTrail(): void
   /** Drains within the grace of the configuration, writes every end record and the stop, and closes the trail. */
   stop(): Promise<void>
 }
@@ -78,17 +84,40 @@ export async function startProxy(
   const now = (): number => Date.now()
   const authority = openAuthority(config.caDirectory, new Date())
   const secureContext = upstreamSecureContext(config.upstream.trust, authority.certificatePem)
-  const redactor = createRedactor(openRedactionKey(join(config.caDirectory, 'private', 'redaction.key')))
+  const redactor = openRedaction(join(config.caDirectory, 'private'), secretsOf(config))
   const leaves = new LeafCache(authority, { now })
   const metrics = createMetrics({ version: VERSION, clients: config.clients.map((client) => client.name) })
+  let judgement = judgementOf(config)
+  const live = new Live(() => judgement)
+  let sinks: Sinks | null = null
+  const keptCheckpoints = checkpointSinkOf(config, authority.certificatePem, log)
   const trail = await openTrail({
     path: config.audit.path,
     durability: config.audit.durability,
+    rotate: config.audit.rotate,
+    compress: config.audit.compress,
+    checkpoints: {
+      ...config.audit.checkpoints,
+      signer: config.audit.checkpoints.sign ? openSigningKey(config.caDirectory) : null,
+      onCheckpoint: (line) => keptCheckpoints?.offer(line),
+    },
     now: () => new Date(),
-    onFailure: (error) => log.error({ err: error }, 'the audit trail can not be written: nothing is forwarded'),
-    onWritten: (records) => metrics.recorded(records),
+    onFailure: (error) => {
+      log.error({ err: error }, 'the audit trail can not be written: nothing is forwarded')
+      live.interrupt('audit_unavailable')
+    },
+    onRestored: () => log.warn('the audit trail can be written again'),
+    onWritten: (records) => {
+      metrics.recorded(records)
+      sinks?.wake()
+    },
+    onNotice: (text) => log.warn(text),
   })
-  let judgement = judgementOf(config)
+  const sinkGround = { trail, resolver: ground.resolver, ownCertificatePem: authority.certificatePem, log }
+  sinks = await sinksOf(config, sinkGround).catch(async (error: unknown) => {
+    await trail.close()
+    throw error
+  })
   let dns = config.dns
   const lifecycle = (): Lifecycle => ({ version: VERSION, policy: judgement.policyHash, mode: judgement.mode })
   let draining = false
@@ -101,7 +130,6 @@ export async function startProxy(
     isSelf,
     secureContext: () => secureContext,
   })
-  const live = new Live(() => judgement)
   const deps: Deps = {
     judgement: () => judgement,
     trail,
@@ -136,7 +164,9 @@ export async function startProxy(
       ...(draining ? ['shutting down'] : []),
       ...(rejected === null ? [] : [`configuration: ${rejected}`]),
     ],
+    warnings: () => sinks?.warnings() ?? [],
     metrics: () => {
+      metrics.sinks(sinks?.states() ?? [])
       metrics.leafCache({ ...leaves.stats, size: leaves.size })
       return metrics.text()
     },
@@ -150,6 +180,8 @@ export async function startProxy(
     admin.close()
     await trail.append({ event: 'proxy.stopped', cause: 'stopped', ...lifecycle() }).catch(() => undefined)
     await trail.close()
+    // Last: what was written up to here can still go out, and a receiver that hangs holds up nothing but the end.
+    await Promise.all([keptCheckpoints?.close(), sinks?.stop()])
   }
   let doors: OpenDoors
   try {
@@ -165,6 +197,7 @@ export async function startProxy(
     await close()
     throw error
   }
+  sinks.start()
   return {
     ...doors,
     adopt: async (door, listening) => {
@@ -173,6 +206,7 @@ export async function startProxy(
     adoptDns: (udp, tcp) => nameServer.adopt(udp, tcp),
     reload: (next) => {
       judgement = judgementOf(next)
+      redactor.update(secretsOf(next))
       dns = next.dns
       rejected = null
       metrics.setClients(next.clients.map((client) => client.name))
@@ -185,6 +219,7 @@ export async function startProxy(
       log.error({ why }, 'the configuration was not reloaded: the old one stays in force')
       trail.append({ event: 'config.rejected', problems: [redactor.text(why)], ...lifecycle() }).catch(() => undefined)
     },
+    reopenTrail: () => trail.rotate('signal'),
     stop: close,
   }
 }
@@ -196,5 +231,12 @@ function judgementOf(config: Config): Judgement {
     mode: config.mode,
     identity: config.identity,
     addresses: config.upstream.addresses,
+    bodyPrefix: config.audit.bodyPrefix,
   }
+}
+
+/** The tokens of clients and of the admin listener are secrets wherever they turn up. */
+function secretsOf({ audit, clients, admin }: Config): Secrets {
+  const tokens = [...clients.map(({ token }) => token), admin.token]
+  return { ...audit.redact, values: [...audit.redact.values, ...tokens.filter((token) => typeof token === 'string')] }
 }

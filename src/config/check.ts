@@ -9,6 +9,7 @@ import { items, member } from './plain-data.ts'
 import type { Finding, Place } from './problem.ts'
 import { formatListenAddress } from './quantity.ts'
 import type { ConfigFile } from './schema.ts'
+import { isLiteralSecret } from './schema-audit-sink.ts'
 import { isReference } from './substitute.ts'
 import { checkShape } from './wording.ts'
 
@@ -50,10 +51,23 @@ export function literalSecrets(written: unknown): Finding[] {
     member(client, 'token'),
   ])
   const admin: [Place, unknown] = [['admin', 'token'], member(member(written, 'admin'), 'token')]
-  return [...clients, admin].flatMap(([place, secret]) => {
+  const values = items(member(member(member(written, 'audit'), 'redact'), 'values')).map(
+    (secret, index): [Place, unknown] => [['audit', 'redact', 'values', index], secret],
+  )
+  return [...clients, admin, ...values, ...sinkHeaders(written)].flatMap(([place, secret]) => {
     if (secret === undefined || secret === null || (typeof secret === 'string' && isReference(secret))) return []
     const fix = 'write ${NAME} and set that variable, or file:PATH; and replace this secret, it has been written down'
     return [{ place, message: 'a secret stands in the file', fix }]
+  })
+}
+
+/** Headers of `audit.sinks` that are literal credentials. */
+function sinkHeaders(written: unknown): [Place, unknown][] {
+  return items(member(member(written, 'audit'), 'sinks')).flatMap((sink, index) => {
+    const headers = member(sink, 'headers')
+    if (typeof headers !== 'object' || headers === null) return []
+    const literal = Object.entries(headers).filter(([field, value]) => isLiteralSecret(field, value))
+    return literal.map(([field, value]): [Place, unknown] => [['audit', 'sinks', index, 'headers', field], value])
   })
 }
 

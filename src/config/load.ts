@@ -13,6 +13,8 @@ import type { Finding, Problem } from './problem.ts'
 import { formatPlace } from './problem.ts'
 import type { ListenAddress } from './quantity.ts'
 import type { PolicyTest } from './schema.ts'
+import { type AuditSettings, auditSettings } from './schema-audit.ts'
+import { locateSinks, publicSinks } from './schema-audit-sink.ts'
 import { type DnsSettings, dnsSettings } from './schema-dns.ts'
 import type { Source } from './source.ts'
 import { NO_SOURCE, parseSource } from './source.ts'
@@ -45,7 +47,7 @@ export interface Config {
   readonly dns: DnsSettings
   /** `trust`: `system`, and absolute paths of PEM files. */
   readonly upstream: { readonly trust: readonly string[]; readonly addresses: AddressPolicy }
-  readonly audit: { readonly path: string; readonly durability: 'os' | 'sync' }
+  readonly audit: AuditSettings
   readonly admin: { readonly token: string | null }
   readonly shutdownGraceMs: number
   readonly tests: readonly PolicyTest[]
@@ -145,7 +147,7 @@ function withDefaults({ file: given, mode, clients, rules }: Effective) {
     dns: dnsSettings(given.dns ?? {}, given.listen?.gateway !== undefined),
     ca: { directory: 'certs', ...given.ca },
     upstream: { trust: ['system'], deny: DEFAULT_DENY, allow: [], ...given.upstream },
-    audit: { path: 'logs/audit.jsonl', durability: 'os' as const, ...given.audit },
+    audit: auditSettings(given.audit ?? {}),
     admin: { token: null, ...given.admin },
     shutdown: { grace: DEFAULT_GRACE_MS, ...given.shutdown },
     tests: given.tests ?? [],
@@ -180,7 +182,7 @@ function assemble(effective: Effective, file: string | null, folder: string): Co
       trust: upstream.trust.map((entry) => (entry === 'system' ? entry : absolute(entry))),
       addresses: { deny: new Set(upstream.deny), allow: upstream.allow },
     },
-    audit: { path: absolute(audit.path), durability: audit.durability },
+    audit: { ...audit, path: absolute(audit.path), sinks: locateSinks(audit.sinks, absolute) },
     admin: filled.admin,
     shutdownGraceMs: filled.shutdown.grace,
     tests: filled.tests,
@@ -191,8 +193,13 @@ function assemble(effective: Effective, file: string | null, folder: string): Co
 function hashOf(filled: ReturnType<typeof withDefaults>): string {
   const clients = filled.clients.map((client) => (client.token === undefined ? client : { ...client, token: '***' }))
   const admin = { token: filled.admin.token === null ? null : '***' }
+  const audit = {
+    ...filled.audit,
+    redact: { ...filled.audit.redact, values: filled.audit.redact.values.map(() => '***') },
+    sinks: publicSinks(filled.audit.sinks),
+  }
   return createHash('sha256')
-    .update(canonicalJson({ ...filled, clients, admin }))
+    .update(canonicalJson({ ...filled, clients, admin, audit }))
     .digest('hex')
 }
 

@@ -30,11 +30,13 @@ const MILLISECONDS: ReadonlyMap<string, number> = new Map([
   ['ms', 1],
   ['s', 1000],
   ['m', 60_000],
+  ['h', 3_600_000],
+  ['d', 86_400_000],
 ])
 
-/** Milliseconds of `500ms`, `8s` or `1m`; null: not a duration. */
+/** Milliseconds of `500ms`, `8s`, `1m`, `24h` or `30d`; null: not a duration. */
 export function parseDuration(text: string): number | null {
-  const parts = /^(0|[1-9]\d{0,8}) ?(ms|s|m)$/.exec(text)
+  const parts = /^(0|[1-9]\d{0,8}) ?(ms|s|m|h|d)$/.exec(text)
   return parts === null ? null : Number(parts[1]) * (MILLISECONDS.get(parts[2] ?? '') ?? 1)
 }
 

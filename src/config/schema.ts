@@ -9,6 +9,7 @@ import { REFUSALS } from '../core/refusal.ts'
 import type { ClientSpec, RuleSpec } from '../core/rule.ts'
 import type { ListenAddress } from './quantity.ts'
 import { parseDuration, parseListenAddress } from './quantity.ts'
+import { type AuditSection, auditSchema } from './schema-audit.ts'
 import { type DnsSection, dnsSchema } from './schema-dns.ts'
 import { custom, list, name, oneOrList, text } from './schema-part.ts'
 import { ruleSchema } from './schema-rule.ts'
@@ -44,7 +45,7 @@ export interface ConfigFile {
     readonly deny?: readonly AddressClass[]
     readonly allow?: readonly Cidr[]
   }
-  readonly audit?: { readonly path?: string; readonly durability?: 'os' | 'sync' }
+  readonly audit?: AuditSection
   readonly admin?: { readonly token: string }
   readonly shutdown?: { readonly grace: number }
   readonly tests?: readonly PolicyTest[]
@@ -157,9 +158,7 @@ export const configSchema: z.ZodType<ConfigFile> = z
     rules: z.array(ruleSchema).exactOptional(),
     dns: dnsSchema.exactOptional(),
     upstream: upstream.exactOptional(),
-    audit: z
-      .strictObject({ path: text.exactOptional(), durability: z.enum(['os', 'sync']).exactOptional() })
-      .exactOptional(),
+    audit: auditSchema.exactOptional(),
     admin: z.strictObject({ token: text.describe('${NAME} or file:PATH') }).exactOptional(),
     shutdown: z.strictObject({ grace: grace.describe('How long requests in flight may take to end') }).exactOptional(),
     tests: z.array(test).exactOptional(),

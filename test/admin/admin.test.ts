@@ -7,16 +7,19 @@ import { AdminServer } from '../../src/admin/admin.ts'
 
 let folder: string
 let missing: string[]
+let warnings: string[]
 let server: AdminServer
 let port: number
 
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'mcp-egress-admin-'))
   missing = []
+  warnings = []
   server = new AdminServer({
     version: '1.2.3',
     uptimeSeconds: () => 61.7,
     missing: () => missing,
+    warnings: () => warnings,
     metrics: async () => 'up 1\n',
     metricsContentType: 'text/plain; version=0.0.4',
     token: 'a-long-admin-token',
@@ -67,6 +70,12 @@ describe('the admin listener', () => {
     missing = ['audit trail']
     const { status, body } = await ask('/ready')
     expect([status, JSON.parse(body)]).toEqual([503, { ready: false, missing: ['audit trail'] }])
+  })
+
+  it('answers /ready with what is amiss, and is ready all the same', async () => {
+    warnings = ['audit sink siem is 12 records behind']
+    const { status, body } = await ask('/ready')
+    expect([status, JSON.parse(body)]).toEqual([200, { ready: true, missing: [], warnings }])
   })
 
   it.each([

@@ -7,7 +7,7 @@ import { startProxy, systemGround } from '../../src/cli/runtime.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { ask, openDoor, type Standard, startStandard } from '../support/standard.ts'
 
-const PRIVATE = ['certs/private/ca.key', 'certs/private/redaction.key']
+const PRIVATE = ['certs/private/audit.key', 'certs/private/ca.key', 'certs/private/redaction.key']
 
 let standard: Standard
 beforeAll(async () => {
@@ -29,6 +29,8 @@ it.each([
   ['certs/private', '700'],
   ['certs/private/ca.key', '600'],
   ['certs/private/redaction.key', '600'],
+  ['certs/private/audit.key', '600'],
+  ['certs/audit.pub', '644'],
   ['certs/ca.pem', '644'],
   ['certs/bundle.pem', '644'],
   ['logs/audit.jsonl', '600'],
@@ -54,7 +56,7 @@ it('[H01] the key of the leaves is on no disk at all', async () => {
   const keys = everyFile().filter((file) =>
     readFileSync(join(standard.lab.folder, file), 'latin1').includes('PRIVATE KEY'),
   )
-  expect(keys).toEqual(['certs/private/ca.key'])
+  expect(keys.sort()).toEqual(['certs/private/audit.key', 'certs/private/ca.key'])
 })
 
 describe('[H01] a key that others may read', () => {

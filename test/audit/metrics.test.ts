@@ -16,6 +16,25 @@ describe('createMetrics', () => {
     expect(metrics.contentType).toMatch(/^text\/plain/)
   })
 
+  it('says where each sink stands', async () => {
+    const metrics = createMetrics()
+    const siem = { name: 'siem', lag: 7, lastSuccess: 1_500, errors: 2, rejected: 1, missed: 3 }
+    metrics.sinks([{ ...siem, errors: 1 }])
+    metrics.sinks([siem, { name: 'new', lag: 0, lastSuccess: null, errors: 0, rejected: 0, missed: 0 }])
+    const lines = (await metrics.text()).split('\n')
+    expect(lines).toEqual(
+      expect.arrayContaining([
+        'mcp_egress_sink_lag_records{sink="siem"} 7',
+        'mcp_egress_sink_last_success_timestamp{sink="siem"} 1.5',
+        'mcp_egress_sink_errors_total{sink="siem"} 2',
+        'mcp_egress_sink_rejected_total{sink="siem"} 1',
+        'mcp_egress_sink_missed_total{sink="siem"} 3',
+        'mcp_egress_sink_lag_records{sink="new"} 0',
+      ]),
+    )
+    expect(lines.filter((line) => line.startsWith('mcp_egress_sink_last_success_timestamp{sink="new"'))).toEqual([])
+  })
+
   it('a name that is not configured never becomes a label', async () => {
     const metrics = createMetrics({ clients: ['a'] })
     for (let at = 0; at < 100; at++) metrics.decided({ ...decided, client: `made-up-${at}` })

@@ -16,12 +16,12 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { z } from 'zod'
-import { openTrail, type Trail, type TrailOptions } from '../../src/audit/trail.ts'
+import { type FileTrail, openTrail, type TrailOptions } from '../../src/audit/trail.ts'
 import type { AuditEvent } from '../../src/core/record.ts'
 import { createRedactor } from '../../src/core/redact.ts'
-import { COMPLETED, DECIDED, SAMPLES, verifyFile } from '../support/audit-events.ts'
+import { COMPLETED, DECIDED, SAMPLES, unevenRequests, verifyFile, verifyTrail } from '../support/audit-events.ts'
 import { compileTrail } from './support/compile.ts'
 
 let folder: string
@@ -32,8 +32,16 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(folder, { recursive: true }))
 
-const open = (options: Partial<TrailOptions> = {}): Promise<Trail> =>
+const open = (options: Partial<TrailOptions> = {}): Promise<FileTrail> =>
   openTrail({ path, durability: 'os', now: () => new Date(), ...options })
+
+/** The records of the file, verified, less those in which the trail tells of itself. */
+function told(): ReturnType<typeof verifyFile> {
+  const { records, torn } = verifyFile(path)
+  const own = (record: Record<string, unknown>): boolean =>
+    record['event'] === 'segment.opened' || record['outcome'] === 'interrupted'
+  return { records: records.filter((record) => !own(record)), torn }
+}
 
 async function write(...events: AuditEvent[]): Promise<string> {
   const trail = await open()
@@ -47,7 +55,7 @@ describe('one chain', () => {
     const trail = await open({ durability })
     for (const event of SAMPLES) await trail.append(event)
     await trail.close()
-    const { records } = verifyFile(path)
+    const records = verifyFile(path).records.slice(1)
     expect(records.map((record) => record['event'])).toEqual(SAMPLES.map(({ event }) => event))
     expect(new Set(records.map((record) => record['instance']))).toEqual(new Set([trail.instance]))
   })
@@ -57,17 +65,17 @@ describe('one chain', () => {
     const trail = await open({ onWritten: (count) => (written += count) })
     await Promise.all(Array.from({ length: 10_000 }, (_, at) => trail.append({ ...DECIDED, path: `/${at}` })))
     await trail.close()
-    const { records } = verifyFile(path)
+    const { records } = told()
     expect(records.map((record) => record['path'])).toEqual(Array.from({ length: 10_000 }, (_, at) => `/${at}`))
-    expect(readFileSync(path, 'latin1').split('\n')).toHaveLength(10_001)
-    expect(written).toBe(10_000)
+    expect(readFileSync(path, 'latin1').split('\n')).toHaveLength(10_002)
+    expect(written).toBe(10_001)
   })
 
   it('goes on after a restart, with its instance [K12]', async () => {
     const first = await write(DECIDED, COMPLETED)
     const second = await write(DECIDED)
     expect(second).toBe(first)
-    expect(verifyFile(path).records).toHaveLength(3)
+    expect(told().records).toHaveLength(3)
   })
 
   it.each([1, 40, 300, 700])(
@@ -78,7 +86,7 @@ describe('one chain', () => {
       const before = readFileSync(path)
       await write(COMPLETED)
       expect(readFileSync(path).subarray(0, before.length)).toEqual(before)
-      const { records, torn } = verifyFile(path)
+      const { records, torn } = told()
       // One byte less is a whole record without its newline.
       expect([records.length, torn]).toEqual(bytes === 1 ? [4, 0] : [3, 1])
     },
@@ -89,7 +97,7 @@ describe('one chain', () => {
     const trail = await open({ now: () => new Date((time -= 60_000)) })
     for (const event of [DECIDED, COMPLETED, DECIDED]) await trail.append(event)
     await trail.close()
-    const times = verifyFile(path).records.map((record) => String(record['timestamp']))
+    const times = told().records.map((record) => String(record['timestamp']))
     expect(times).toEqual([...times].sort().reverse())
     expect(new Set(times).size).toBe(3)
   })
@@ -101,9 +109,9 @@ describe('the checker of these tests finds', () => {
     writeFileSync(path, `${change(lines).join('\n')}\n`)
   }
   it.each<[string, (lines: string[]) => string[], string]>([
-    ['an edited record', (l) => l.map((line, at) => (at === 1 ? line.replace('200', '201') : line)), 'seq 1: the hash'],
-    ['a removed record', (l) => l.filter((_, at) => at !== 1), 'seq 2: does not follow'],
-    ['records out of order', (l) => [l[0], l[2], l[1]].map(String), 'seq 2: does not follow'],
+    ['an edited record', (l) => l.map((line, at) => (at === 2 ? line.replace('200', '201') : line)), 'seq 2: the hash'],
+    ['a removed record', (l) => l.filter((_, at) => at !== 2), 'seq 3: does not follow'],
+    ['records out of order', (l) => [l[0], l[1], l[3], l[2]].map(String), 'seq 3: does not follow'],
     ['a record that stands twice', (l) => [l[0], l[0], l[1]].map(String), 'seq 0: does not follow'],
   ])('%s [K11]', async (_case, change, message) => {
     await write(DECIDED, COMPLETED, DECIDED)
@@ -119,7 +127,7 @@ describe('what a peer writes into it', () => {
       { ...DECIDED, decision: 'deny', path: forged, sni: forged, host: forged, security_flags: [forged] },
       COMPLETED,
     )
-    const { records, torn } = verifyFile(path)
+    const { records, torn } = told()
     expect([records.length, torn]).toEqual([2, 0])
     expect(records[0]).toMatchObject({ decision: 'deny', path: forged, sni: forged })
   })
@@ -149,7 +157,7 @@ describe('what a peer writes into it', () => {
     )
     const found = readdirSync(folder).filter((name) => readFileSync(join(folder, name), 'latin1').includes(canary))
     expect(found).toEqual([])
-    expect(verifyFile(path).records[1]).toMatchObject({
+    expect(told().records[1]).toMatchObject({
       query: expect.stringMatching(/^access_token=hmac:[0-9a-f]{16}&page=2$/) as unknown,
     })
   })
@@ -179,7 +187,7 @@ describe('the published schema', () => {
 
   it('takes nothing else', async () => {
     await write(DECIDED)
-    const [record] = verifyFile(path).records
+    const [record] = told().records
     const { seq: _, ...withoutSeq } = record as Record<string, unknown>
     const wrong = [
       { ...record, extra: 1 },
@@ -252,7 +260,7 @@ describe('processes', () => {
     expect(child.signalCode).toBe('SIGKILL')
     // Opening repairs a torn last line; nobody holds the lock any more.
     await (await open()).close()
-    const recorded = new Set(verifyFile(path).records.map((record) => record['path']))
+    const recorded = new Set(told().records.map((record) => record['path']))
     expect(acknowledged.length).toBeGreaterThanOrEqual(after)
     expect(acknowledged.filter((n) => !recorded.has(`/${n}`))).toEqual([])
   })
@@ -285,10 +293,10 @@ const mayMount = ((): boolean => {
 })()
 
 describe.skipIf(!mayMount)('a full disk [K04]', () => {
-  beforeEach(() => void execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k,mode=700', 'tmpfs', folder]))
+  beforeEach(() => void execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=256k,mode=700', 'tmpfs', folder]))
   afterEach(() => void execFileSync('umount', [folder]))
 
-  const fill = (): void => writeFileSync(join(folder, 'ballast'), Buffer.alloc(16_384))
+  const fill = (): void => writeFileSync(join(folder, 'ballast'), Buffer.alloc(163_840))
 
   it('refuses while it is full, and serves again by itself when there is room', async () => {
     fill()
@@ -296,31 +304,37 @@ describe.skipIf(!mayMount)('a full disk [K04]', () => {
     const trail = await open({ onFailure: (why) => failures.push(why.message) })
     const outcomes: boolean[] = []
     const append = (n: number): Promise<boolean> =>
-      trail.append({ ...DECIDED, path: `/${n}` }).then(
+      trail.append({ ...DECIDED, path: `/${n}`, request_id: `01JD8Y6Z3M7Q2W4E6R${String(n).padStart(8, '0')}` }).then(
         () => true,
         () => false,
       )
     while (outcomes.at(-1) !== false) outcomes.push(await append(outcomes.length))
     const acknowledged = outcomes.length - 1
     expect(acknowledged).toBeGreaterThan(10)
-    expect([trail.available(), await append(-1), await append(-2)]).toEqual([false, false, false])
+    expect([trail.available(), await append(10_000_000), await append(10_000_001)]).toEqual([false, false, false])
     expect(failures).toEqual([expect.stringContaining('ENOSPC')])
     // The record that hit the end of the disk is torn now: the case is the one it claims to be.
     expect(readFileSync(path).at(-1)).not.toBe(0x0a)
 
     unlinkSync(join(folder, 'ballast'))
+    await vi.waitFor(() => expect(trail.available()).toBe(true), { timeout: 2_000, interval: 10 })
     expect(await append(1_000)).toBe(true)
     expect([await append(1_001), trail.available()]).toEqual([true, true])
     await trail.close()
-    const { records, torn } = verifyFile(path)
-    const paths = records.map((record) => record['path'])
-    expect(torn).toBe(0)
+    await (await open()).close()
+    const { records, torn } = verifyTrail(path)
+    const paths = records.flatMap((record) => (record['event'] === 'request.decided' ? [record['path']] : []))
+    expect(torn).toBe(1)
     expect(paths.slice(0, acknowledged)).toEqual(Array.from({ length: acknowledged }, (_, n) => `/${n}`))
     expect(paths.slice(-2)).toEqual(['/1000', '/1001'])
+    expect(records.filter(({ event }) => event === 'audit.restored')).toMatchObject([
+      { refused: 3, cause: expect.stringContaining('ENOSPC') as unknown },
+    ])
+    expect(unevenRequests(records)).toEqual([])
   })
 
   it('a start on a full disk with a torn line fails and says what to do', async () => {
-    await write(DECIDED)
+    await write(DECIDED, COMPLETED)
     appendFileSync(path, '{"schema":"mcp-egress.audit/1","inst')
     // To the last byte of the file's own page too, or the newline would still fit.
     const { bsize, bavail } = statfsSync(folder)
@@ -331,6 +345,6 @@ describe.skipIf(!mayMount)('a full disk [K04]', () => {
     expect(existsSync(path)).toBe(true)
     unlinkSync(join(folder, 'ballast'))
     await (await open()).close()
-    expect(verifyFile(path)).toMatchObject({ torn: 1, records: { length: 1 } })
+    expect(told()).toMatchObject({ torn: 1, records: { length: 2 } })
   })
 })

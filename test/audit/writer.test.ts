@@ -1,31 +1,52 @@
-import type { Buffer } from 'node:buffer'
+import { Buffer } from 'node:buffer'
 import { createHash } from 'node:crypto'
 import * as fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { EMPTY_CHAIN } from '../../src/audit/chain.ts'
 import type { LogFile } from '../../src/audit/file.ts'
-import { type Trail, TrailUnavailable, trailOn } from '../../src/audit/trail.ts'
-import { MAX_QUEUED_BYTES, MAX_QUEUED_RECORDS, WRITE_TIMEOUT_MS } from '../../src/audit/writer.ts'
-import { DECIDED } from '../support/audit-events.ts'
+import { MAX_QUEUED_BYTES, MAX_QUEUED_RECORDS } from '../../src/audit/group.ts'
+import type { NewSegment, Store } from '../../src/audit/store.ts'
+import { type FileTrail, type TrailOptions, TrailUnavailable, trailOn } from '../../src/audit/trail.ts'
+import { RETRY_MS, WRITE_TIMEOUT_MS } from '../../src/audit/writer.ts'
+import { COMPLETED, DECIDED } from '../support/audit-events.ts'
 
 const NOW = new Date('2026-11-21T10:00:00.000Z')
+type Damage = ReturnType<LogFile['damage']>
 
 /** A disk in memory whose next calls do what the test says; without word from it they work. */
-class FakeDisk implements LogFile {
-  content = ''
+class FakeDisk implements Store, LogFile {
+  /** What is in the files, the active one last. */
+  segments: string[] = ['']
   writes: number[] = []
   syncs = 0
   closed = 0
+  begins: NewSegment[] = []
+  readonly begun = NOW.getTime()
   /** Answers for the next writes: how many bytes at most, an error, or what to wait for first. */
   readonly plan: (number | Error | Promise<number | Error>)[] = []
   readonly syncPlan: (Error | Promise<void>)[] = []
+  /** Answers for the next new files. */
+  readonly beginPlan: (Error | null | Promise<Error | null>)[] = []
+  readonly damagePlan: Damage[] = []
+
+  get file(): LogFile {
+    return this
+  }
+
+  get content(): string {
+    return this.segments.join('')
+  }
+
+  get size(): number {
+    return this.segments.at(-1)?.length ?? 0
+  }
 
   async write(bytes: Buffer, offset: number): Promise<number> {
     this.writes.push(bytes.length - offset)
     const answer = (await this.plan.shift()) ?? Number.POSITIVE_INFINITY
     if (typeof answer !== 'number') throw answer
     const taken = bytes.subarray(offset, offset + Math.min(answer, bytes.length))
-    this.content += taken.toString('latin1')
+    this.segments[this.segments.length - 1] += taken.toString('latin1')
     return taken.length
   }
 
@@ -33,6 +54,19 @@ class FakeDisk implements LogFile {
     this.syncs++
     const answer = await this.syncPlan.shift()
     if (answer instanceof Error) throw answer
+  }
+
+  damage(): Damage {
+    return this.damagePlan.shift() ?? null
+  }
+
+  async begin(next: NewSegment): Promise<void> {
+    this.begins.push(next)
+    const answer = await this.beginPlan.shift()
+    if (answer instanceof Error) throw answer
+    const text = next.compose('before').toString('latin1')
+    if (next.torn) this.segments[this.segments.length - 1] += '\n'
+    this.segments.push(text)
   }
 
   close(): void {
@@ -53,41 +87,63 @@ function gate<T>(): { readonly promise: Promise<T>; readonly open: (value: T) =>
 
 let disk: FakeDisk
 let failures: Error[]
+let restored: number
 let written: number
-function trailFor(durability: 'os' | 'sync' = 'os'): Trail {
+function trailFor(durability: 'os' | 'sync' = 'os', options: Partial<TrailOptions> = {}): FileTrail {
   disk = new FakeDisk()
   failures = []
   written = 0
+  restored = 0
   return trailOn(
-    disk,
-    { instance: null, head: EMPTY_CHAIN },
+    { store: disk, tail: { instance: null, head: EMPTY_CHAIN } },
     {
       durability,
       now: () => NOW,
       onFailure: (why) => failures.push(why),
-      onWritten: (records) => (written += records),
+      onRestored: () => (restored += 1),
+      onWritten: (count) => (written += count),
+      ...options,
     },
   )
 }
 
-/** Paths in file order, after checking that every line is a record of one gapless chain. */
-function paths(): string[] {
-  let previous = EMPTY_CHAIN.hash
-  return disk.content
-    .split('\n')
-    .slice(0, -1)
-    .map((line, at) => {
-      const record = JSON.parse(line) as { seq: number; path: string; prev_hash: string; hash: string }
-      expect(record).toMatchObject({ seq: at, prev_hash: previous })
-      previous = createHash('sha256')
-        .update(line.slice(0, line.lastIndexOf(',"hash":')))
-        .digest('hex')
-      expect(record.hash).toBe(previous)
-      return record.path
-    })
+interface Line {
+  readonly event: string
+  readonly seq: number
+  readonly path?: string
+  readonly request_id?: string
 }
 
-const append = (trail: Trail, path: string): Promise<void> => trail.append({ ...DECIDED, path })
+/** The records in file order, after checking that they are one gapless chain, and how many lines are none. */
+function records(): { readonly whole: (Line & Record<string, unknown>)[]; readonly torn: number } {
+  let previous = EMPTY_CHAIN.hash
+  let torn = 0
+  const whole: (Line & Record<string, unknown>)[] = []
+  for (const line of disk.segments.flatMap((segment) => segment.split('\n')).filter((text) => text !== '')) {
+    if (!/,"hash":"[0-9a-f]{64}"\}$/.test(line)) {
+      torn++
+      continue
+    }
+    const record = JSON.parse(line) as Line & Record<string, unknown>
+    expect(record).toMatchObject({ seq: whole.length, prev_hash: previous })
+    previous = createHash('sha256')
+      .update(line.slice(0, line.lastIndexOf(',"hash":')))
+      .digest('hex')
+    expect(record['hash']).toBe(previous)
+    whole.push(record)
+  }
+  return { whole, torn }
+}
+
+/** Paths of the decisions. */
+const paths = (): (string | undefined)[] =>
+  records().whole.flatMap(({ event, path }) => (event === 'request.decided' ? [path] : []))
+const events = (): string[] => records().whole.map(({ event }) => event)
+
+const append = (trail: FileTrail, path: string): Promise<void> =>
+  trail.append({ ...DECIDED, path, request_id: idOf(path) })
+/** Twenty-six characters that say which. */
+const idOf = (path: string): string => createHash('sha256').update(path).digest('hex').slice(0, 26).toUpperCase()
 const outcome = (promise: Promise<void>): Promise<string> =>
   promise.then(
     () => 'written',
@@ -155,7 +211,7 @@ describe('group commit', () => {
 
   it.each([
     ['records', MAX_QUEUED_RECORDS, '/'],
-    ['bytes', Math.ceil(MAX_QUEUED_BYTES / 16_900), '/'.repeat(16_000)],
+    ['bytes', Math.ceil(MAX_QUEUED_BYTES / 16_800), '/'.repeat(16_000)],
   ])('over its bound of %s an append is refused, the others are not', async (_bound, count, path) => {
     const trail = trailFor()
     const first = gate<number>()
@@ -164,67 +220,135 @@ describe('group commit', () => {
     const over = Array.from({ length: 20 }, () => outcome(append(trail, path)))
     expect(await over.at(-1)).toBe('the audit trail is behind: its queue is full')
     expect(trail.available()).toBe(true)
+    // The end of what has a record is taken all the same.
+    const end = trail.append({ ...COMPLETED, request_id: idOf(path) })
     first.open(Number.POSITIVE_INFINITY)
     const taken = (await Promise.all([...appends.map(outcome), ...over])).filter((text) => text === 'written')
+    await end
     expect(paths()).toHaveLength(taken.length)
     expect(taken.length).toBeLessThan(appends.length + over.length)
   })
 })
 
-describe('a disk that is full [K04]', () => {
-  it('refuses the group and all behind it, and serves again with the first line that fits', async () => {
-    const trail = trailFor()
-    const first = gate<Error>()
-    disk.plan.push(first.promise)
-    const refused = [outcome(append(trail, '/1')), outcome(append(trail, '/2'))]
-    first.open(error('ENOSPC'))
-    expect(await Promise.all(refused)).toEqual(
-      Array(2).fill('the audit trail can not be written: ENOSPC: made by the test'),
-    )
-    expect(trail.available()).toBe(false)
+describe('an outage [K04] [K06]', () => {
+  beforeEach(() => void vi.useFakeTimers())
+  afterEach(() => void vi.useRealTimers())
+  const retry = (): Promise<unknown> => vi.advanceTimersByTimeAsync(RETRY_MS)
 
-    disk.plan.push(error('ENOSPC'))
-    await expect(append(trail, '/still full')).rejects.toThrow(TrailUnavailable)
-    expect(failures.map((why) => why.message)).toEqual(['ENOSPC: made by the test'])
+  it.each(['ENOSPC', 'EDQUOT', 'EIO', 'EROFS', 'EBADF'])(
+    '%s refuses the group and all behind it, and the trail goes on in a new file when one can be begun',
+    async (code) => {
+      const trail = trailFor()
+      await append(trail, '/0')
+      const first = gate<Error>()
+      disk.plan.push(first.promise)
+      const refused = [outcome(append(trail, '/1')), outcome(append(trail, '/2'))]
+      first.open(error(code))
+      const why = `the audit trail can not be written: ${code}: made by the test`
+      expect(await Promise.all(refused)).toEqual([why, why])
+      expect([trail.available(), failures.length]).toEqual([false, 1])
 
-    await append(trail, '/3')
-    expect(trail.available()).toBe(true)
-    await append(trail, '/4')
-    expect(paths()).toEqual(['/3', '/4'])
-    disk.plan.push(error('EDQUOT'))
-    await expect(append(trail, '/5')).rejects.toThrow('EDQUOT')
-    expect(failures).toHaveLength(2)
-  })
+      disk.beginPlan.push(error(code))
+      await retry()
+      await expect(append(trail, '/still down')).rejects.toThrow(TrailUnavailable)
+      expect([trail.available(), disk.writes.length, restored]).toEqual([false, 2, 0])
+      await retry()
+      expect([trail.available(), restored, failures.length]).toEqual([true, 1, 1])
+      await append(trail, '/3')
+      expect(disk.segments).toHaveLength(2)
+      expect(events()).toEqual(['request.decided', 'segment.opened', 'audit.restored', 'request.decided'])
+      expect(records().whole.slice(1, 3)).toMatchObject([
+        { previous: 'before', cause: 'recovery' },
+        { since: NOW.toISOString(), duration_ms: 2 * RETRY_MS, refused: 3, cause: `${code}: made by the test` },
+      ])
+    },
+  )
 
-  it('only one line at a time is the trial', async () => {
-    const trail = trailFor()
-    disk.plan.push(error('ENOSPC'))
-    await expect(append(trail, '/1')).rejects.toThrow('ENOSPC')
-    const trial = gate<number>()
-    disk.plan.push(trial.promise)
-    const taken = append(trail, '/2')
-    await expect(append(trail, '/3')).rejects.toThrow('ENOSPC')
-    trial.open(Number.POSITIVE_INFINITY)
-    await taken
-    expect(paths()).toEqual(['/2'])
-  })
-
-  it('finishes the record that was begun before it writes another: no line is torn, none is lost', async () => {
+  it('a record of which a part was written is torn, and its number is given again', async () => {
     const trail = trailFor()
     disk.plan.push(100, error('ENOSPC'))
     await expect(append(trail, '/begun')).rejects.toThrow('ENOSPC')
-    disk.plan.push(50, error('ENOSPC'))
-    await expect(append(trail, '/refused')).rejects.toThrow('ENOSPC')
+    await retry()
     await append(trail, '/next')
-    expect(paths()).toEqual(['/begun', '/next'])
+    expect(disk.begins).toMatchObject([{ torn: true, firstSeq: 0 }])
+    expect([paths(), records().torn]).toEqual([['/next'], 1])
   })
 
-  it('whatever was written of whatever group or trial, the chain goes on', async () => {
-    const cut = fc.record({
-      lines: fc.integer({ min: 1, max: 4 }),
-      bytes: fc.integer({ min: 0, max: 3_000 }),
-      recovered: fc.boolean(),
+  it('a record that lacks only its newline is whole: its number is not given again', async () => {
+    const trail = trailFor()
+    const whole = gate<number>()
+    disk.plan.push(whole.promise, error('ENOSPC'))
+    const refused = outcome(append(trail, '/whole'))
+    whole.open((disk.writes[0] ?? 0) - 1)
+    expect(await refused).toContain('ENOSPC')
+    await retry()
+    await append(trail, '/next')
+    expect([paths(), records().torn]).toEqual([['/whole', '/next'], 0])
+  })
+
+  it('a refused decision that reached the file has its end, of a request from which nothing was sent', async () => {
+    const trail = trailFor('sync')
+    disk.syncPlan.push(error('EIO'))
+    await expect(append(trail, '/1')).rejects.toThrow('fdatasync(2) failed')
+    await retry()
+    expect(records().whole.at(-1)).toMatchObject({
+      event: 'request.completed',
+      request_id: idOf('/1'),
+      outcome: 'refused',
+      reason: 'audit_unavailable',
+      bytes_sent: 0,
     })
+    expect([disk.writes.length, disk.syncs]).toEqual([2, 2])
+  })
+
+  it('what is about a request with a record is written afterwards, and about one without not', async () => {
+    const trail = trailFor()
+    await append(trail, '/open')
+    disk.plan.push(error('EIO'))
+    const about = (path: string) => ({ request_id: idOf(path) })
+    await expect(append(trail, '/lost')).rejects.toThrow('EIO')
+    for (const path of ['/open', '/lost']) {
+      await expect(trail.append({ ...COMPLETED, ...about(path), outcome: 'interrupted' })).rejects.toThrow('EIO')
+    }
+    await retry()
+    expect(records().whole.slice(3)).toMatchObject([{ event: 'request.completed', ...about('/open') }])
+    expect(records().whole).toHaveLength(4)
+  })
+
+  it('ends that are owed are owed still when the new file fails at once', async () => {
+    const trail = trailFor()
+    await append(trail, '/open')
+    disk.plan.push(error('EIO'), error('ENOSPC'))
+    await expect(trail.append({ ...COMPLETED, request_id: idOf('/open') })).rejects.toThrow('EIO')
+    await retry()
+    expect(trail.available()).toBe(false)
+    await retry()
+    expect(events()).toEqual([
+      'request.decided',
+      'segment.opened',
+      'segment.opened',
+      'audit.restored',
+      'audit.restored',
+      'request.completed',
+    ])
+  })
+
+  it('a file that was removed is noticed with the next record, and without one within a second', async () => {
+    const trail = trailFor()
+    disk.damagePlan.push({ lost: true, what: 'removed' })
+    expect(await outcome(append(trail, '/nowhere'))).toContain('removed')
+    await retry()
+    await append(trail, '/1')
+    disk.damagePlan.push({ lost: true, what: 'removed again' })
+    await vi.advanceTimersByTimeAsync(1_000 + RETRY_MS)
+    expect(failures.map(({ message }) => message)).toEqual(['removed', 'removed again'])
+    expect([trail.available(), restored]).toEqual([true, 2])
+    // The chain does not count what no file holds.
+    expect(disk.begins.map(({ firstSeq }) => firstSeq)).toEqual([0, 3])
+  })
+
+  it('whatever was written of whatever group, the chain goes on', async () => {
+    const cut = fc.record({ lines: fc.integer({ min: 1, max: 4 }), bytes: fc.integer({ min: 0, max: 3_000 }) })
     await fc.assert(
       fc.asyncProperty(fc.array(cut, { minLength: 1, maxLength: 6 }), async (cuts) => {
         const trail = trailFor()
@@ -233,42 +357,31 @@ describe('a disk that is full [K04]', () => {
           append(trail, path)
             .then(() => acknowledged.push(path))
             .catch(() => undefined)
-        for (const [at, { lines, bytes, recovered }] of cuts.entries()) {
-          if (recovered) await tryAppend(`/recovered ${at}`)
+        for (const [at, { lines, bytes }] of cuts.entries()) {
           const hold = gate<number>()
-          if (trail.available()) disk.plan.push(hold.promise)
+          disk.plan.push(hold.promise)
           if (bytes > 0) disk.plan.push(bytes)
           disk.plan.push(error('ENOSPC'))
           const appends = Array.from({ length: 1 + lines }, (_, line) => tryAppend(`/${at} ${line}`))
           hold.open(Number.POSITIVE_INFINITY)
           await Promise.all(appends)
           disk.plan.length = 0
+          await retry()
         }
         await append(trail, '/last')
+        const { whole } = records()
         const recorded = new Set(paths())
         expect(recorded.has('/last')).toBe(true)
         expect(acknowledged.filter((path) => !recorded.has(path))).toEqual([])
+        // Every decision that reached the file without being acknowledged has one end.
+        const ends = whole.flatMap((record) => (record.event === 'request.completed' ? [record.request_id] : []))
+        const unacknowledged = [...recorded].filter((path) => path !== '/last' && !acknowledged.includes(path ?? ''))
+        expect(new Set(ends)).toEqual(new Set(unacknowledged.map((path) => idOf(path ?? ''))))
+        expect(ends).toHaveLength(unacknowledged.length)
+        await trail.close()
       }),
-      { numRuns: 300 },
+      { numRuns: 200 },
     )
-  })
-})
-
-describe('a disk that can not be trusted [K06]', () => {
-  it.each(['EIO', 'EBADF', 'EROFS'])('after %s nothing is written on', async (code) => {
-    const trail = trailFor()
-    disk.plan.push(error(code))
-    await expect(append(trail, '/1')).rejects.toThrow(code)
-    await expect(append(trail, '/2')).rejects.toThrow(code)
-    expect([disk.writes.length, trail.available()]).toEqual([1, false])
-  })
-
-  it('a sync that fails once is not tried again, full disk or not', async () => {
-    const trail = trailFor('sync')
-    disk.syncPlan.push(error('ENOSPC'))
-    await expect(append(trail, '/1')).rejects.toThrow('fdatasync(2) failed, what is on disk is not known')
-    await expect(append(trail, '/2')).rejects.toThrow('fdatasync(2) failed')
-    expect([disk.writes.length, disk.syncs]).toEqual([1, 1])
   })
 
   it('a write that takes nothing is a failure, not an endless loop', async () => {
@@ -283,7 +396,7 @@ describe('a disk that hangs', () => {
   afterEach(() => void vi.useRealTimers())
   const hanging = `the audit trail can not be written: no answer from the disk in ${WRITE_TIMEOUT_MS} ms`
 
-  it('is a failure after two seconds; service returns once the write has returned', async () => {
+  it('is a failure after two seconds, is called by nobody meanwhile, and serves again when the write is back', async () => {
     const trail = trailFor()
     const stuck = gate<number>()
     disk.plan.push(stuck.promise)
@@ -292,29 +405,23 @@ describe('a disk that hangs', () => {
     expect(trail.available()).toBe(true)
     await vi.advanceTimersByTimeAsync(1)
     expect(await Promise.all(waiting)).toEqual([hanging, hanging])
+    await vi.advanceTimersByTimeAsync(10 * RETRY_MS)
     expect(await outcome(append(trail, '/3'))).toBe(hanging)
-    expect(disk.writes).toHaveLength(1)
+    expect([disk.writes.length, disk.begins.length]).toEqual([1, 0])
 
     stuck.open(Number.POSITIVE_INFINITY)
-    await vi.advanceTimersByTimeAsync(0)
-    expect(trail.available()).toBe(false)
-    await append(trail, '/4')
+    await vi.advanceTimersByTimeAsync(RETRY_MS)
     expect(trail.available()).toBe(true)
+    await append(trail, '/4')
     expect(paths()).toEqual(['/1', '/4'])
+    expect(events()).toEqual([
+      'request.decided',
+      'segment.opened',
+      'audit.restored',
+      'request.completed',
+      'request.decided',
+    ])
     expect(failures).toHaveLength(1)
-  })
-
-  it('that then fails for good is broken for good', async () => {
-    const trail = trailFor()
-    const stuck = gate<Error>()
-    disk.plan.push(stuck.promise)
-    const waiting = outcome(append(trail, '/1'))
-    await vi.advanceTimersByTimeAsync(WRITE_TIMEOUT_MS)
-    expect(await waiting).toBe(hanging)
-    stuck.open(error('EIO'))
-    await vi.advanceTimersByTimeAsync(0)
-    expect(await outcome(append(trail, '/2'))).toContain('EIO')
-    expect([disk.writes.length, failures.length]).toEqual([1, 1])
   })
 
   it('slow but steady writes are no failure', async () => {
@@ -328,6 +435,21 @@ describe('a disk that hangs', () => {
       await vi.advanceTimersByTimeAsync(0)
     }
     expect(await appended).toBe('written')
+  })
+
+  it('in the middle of a rotation refuses what waits, and serves again when that is over', async () => {
+    const trail = trailFor()
+    await append(trail, '/0')
+    const stuck = gate<Error | null>()
+    disk.beginPlan.push(stuck.promise)
+    trail.rotate('signal')
+    const waiting = outcome(append(trail, '/1'))
+    await vi.advanceTimersByTimeAsync(WRITE_TIMEOUT_MS)
+    expect(await waiting).toBe(hanging)
+    stuck.open(null)
+    await vi.advanceTimersByTimeAsync(RETRY_MS)
+    await append(trail, '/2')
+    expect(paths()).toEqual(['/0', '/2'])
   })
 
   it('does not hang close, and the descriptor is closed only when the write is back', async () => {
@@ -351,6 +473,100 @@ describe('a disk that hangs', () => {
     await vi.advanceTimersByTimeAsync(WRITE_TIMEOUT_MS)
     await trail.close()
     expect([await waiting, disk.closed]).toEqual([hanging, 0])
+  })
+})
+
+describe('a new file', () => {
+  it('is begun between two groups once the old one is big enough: no record stands in two [K26]', async () => {
+    const trail = trailFor('os', { rotate: { size: 2_000, age: Number.POSITIVE_INFINITY } })
+    for (let at = 0; at < 12; at++) await append(trail, `/${at}`)
+    expect(paths()).toHaveLength(12)
+    expect(disk.segments.length).toBeGreaterThan(3)
+    for (const segment of disk.segments.slice(1)) {
+      expect(JSON.parse(segment.slice(0, segment.indexOf('\n')))).toMatchObject({
+        event: 'segment.opened',
+        cause: 'size',
+      })
+    }
+  })
+
+  it('that can not be begun is no outage: the old one goes on, and it is not tried with every record', async () => {
+    const notices: string[] = []
+    const trail = trailFor('os', {
+      rotate: { size: 1, age: Number.POSITIVE_INFINITY },
+      onNotice: (text) => notices.push(text),
+    })
+    disk.beginPlan.push(error('EACCES'))
+    for (const path of ['/1', '/2', '/3']) await append(trail, path)
+    expect([paths(), disk.segments.length, disk.begins.length]).toEqual([['/1', '/2', '/3'], 1, 1])
+    expect(notices).toEqual([expect.stringContaining('EACCES')])
+    trail.rotate('signal')
+    await append(trail, '/4')
+    expect(disk.segments).toHaveLength(2)
+  })
+
+  it('is begun for its age also when nothing is written', async () => {
+    vi.useFakeTimers()
+    let now = NOW.getTime()
+    const trail = trailFor('os', { rotate: { size: 1e9, age: 60_000 }, now: () => new Date(now) })
+    await append(trail, '/1')
+    await vi.advanceTimersByTimeAsync(1_000)
+    expect(disk.segments).toHaveLength(1)
+    now += 60_001
+    await vi.advanceTimersByTimeAsync(1_000)
+    vi.useRealTimers()
+    expect(records().whole.at(-1)).toMatchObject({ event: 'segment.opened', cause: 'age' })
+    await trail.close()
+  })
+})
+
+describe('checkpoints', () => {
+  const signed: string[] = []
+  const lines: string[] = []
+  const checkpoints = {
+    every: 60_000,
+    records: 10,
+    signer: { keyId: '0123456789abcdef', sign: (statement: string) => `signature ${signed.push(statement)}` },
+    onCheckpoint: (line: string) => lines.push(line),
+  }
+  beforeEach(() => {
+    vi.useFakeTimers()
+    signed.length = 0
+    lines.length = 0
+  })
+  afterEach(() => void vi.useRealTimers())
+
+  it('stand behind every so many records, every minute also when idle, and at the end', async () => {
+    const trail = trailFor('os', { checkpoints })
+    await Promise.all(Array.from({ length: 25 }, (_, at) => append(trail, `/${at}`)))
+    await vi.advanceTimersByTimeAsync(60_000)
+    await vi.advanceTimersByTimeAsync(60_000)
+    await trail.close()
+    const { whole } = records()
+    const found = whole.filter(({ event }) => event === 'checkpoint')
+    expect(found.map(({ seq }) => seq)).toEqual([10, 21, 27, 28, 29])
+    expect(found.map(({ records: before, key_id, signature }) => [before, key_id, signature])).toEqual(
+      [10, 21, 27, 28, 29].map((seq, at) => [seq, '0123456789abcdef', `signature ${at + 1}`]),
+    )
+    expect(signed.at(-1)).toBe(
+      `mcp-egress.audit/1 checkpoint\n${trail.instance}\n29\n${String(found.at(-1)?.['prev_hash'])}\n`,
+    )
+    expect(lines.map((line) => (JSON.parse(line) as Line).seq)).toEqual([10, 21, 27, 28, 29])
+  })
+
+  it('are told of only when they are down', async () => {
+    const trail = trailFor('os', { checkpoints })
+    disk.plan.push(error('EIO'))
+    await Promise.all(Array.from({ length: 10 }, (_, at) => outcome(append(trail, `/${at}`))))
+    expect(lines).toEqual([])
+    await trail.close()
+  })
+
+  it('without a key say so', async () => {
+    const trail = trailFor('os', { checkpoints: { ...checkpoints, signer: null } })
+    await append(trail, '/1')
+    await trail.close()
+    expect(records().whole.at(-1)).toMatchObject({ event: 'checkpoint', records: 1, key_id: null, signature: null })
   })
 })
 

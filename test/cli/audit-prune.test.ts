@@ -33,8 +33,8 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
-function configure(audit: string): void {
-  writeFileSync(join(folder, 'mcp-egress.yaml'), `version: 1\naudit:\n  path: audit.jsonl\n${audit}`)
+function configure(section: string): void {
+  writeFileSync(join(folder, 'mcp-egress.yaml'), `version: 1\naudit:\n  path: audit.jsonl\n${section}`)
 }
 
 const ago = (days: number): string => new Date(Date.now() - days * DAY_MS).toISOString()
@@ -144,6 +144,13 @@ describe('audit prune', () => {
     put(folder, name(0), textOf(all.slice(0, 9)))
     const ended = await audit('prune', '--keep-segments', '3')
     expect(ended).toMatchObject({ code: 2, message: expect.stringContaining('does not go on from') as string })
+    expect(segments()).toEqual(closed(0, 30))
+  })
+
+  it('deletes nothing before a segment whose first record was changed', async () => {
+    const changed = (all[10] as string).replace('"cause":"age"', '"cause":"size"')
+    put(folder, `${name(10)}.gz`, textOf([changed, ...all.slice(11, 20)]))
+    expect(await audit('prune', '--keep-segments', '3')).toMatchObject({ code: 2 })
     expect(segments()).toEqual(closed(0, 30))
   })
 

@@ -53,6 +53,13 @@ describe('runConfig', () => {
     expect(() => runConfig(configOf(''), 'nobody', SOURCES)).toThrow('there is: none')
   })
 
+  it.each([undefined, 'writer'])('leaves standard output to the command (client: %s)', (client) => {
+    const sinks =
+      'audit: { sinks: [{ name: out, type: stdout }, { name: otel, type: otlp, url: "http://a.example/" }] }\n'
+    const { audit } = runConfig(configOf(`${CLIENTS}${sinks}`), client, SOURCES)
+    expect(audit.sinks.map(({ name }) => name)).toEqual(['otel'])
+  })
+
   it('answers names with addresses that only a jail has, whatever the file says of other networks', () => {
     const file = 'listen: { gateway: 0.0.0.0:443, dns: 0.0.0.0:53 }\ndns: { addresses: [10.9.9.9] }\n'
     expect(runConfig(configOf(file), undefined, SOURCES).dns.addresses).toEqual(['198.18.0.1', '2001:2::1'])

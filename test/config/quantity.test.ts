@@ -30,11 +30,13 @@ describe('parseDuration', () => {
     ['500ms', 500],
     ['8s', 8000],
     ['1m', 60_000],
+    ['24h', 86_400_000],
+    ['30d', 2_592_000_000],
   ])('%s is %i ms', (text, milliseconds) => {
     expect(parseDuration(text)).toBe(milliseconds)
   })
 
-  it.each(['', '8', 's', '-1s', '1.5s', '1h', '08s'])('%j is none', (text) => {
+  it.each(['', '8', 's', '-1s', '1.5s', '1w', '08s'])('%j is none', (text) => {
     expect(parseDuration(text)).toBeNull()
   })
 })

@@ -48,8 +48,9 @@ it('[P8] a client that leaves is done with at once', async () => {
 it('a shutdown writes its end before the stop', async () => {
   await lab.proxy.stop()
   const events = verifyFile(lab.trailFile).records.map(({ event, outcome }) => [event, outcome])
-  expect(events.slice(-2)).toEqual([
+  expect(events.slice(-3)).toEqual([
     ['request.completed', 'interrupted'],
     ['proxy.stopped', undefined],
+    ['checkpoint', undefined],
   ])
 })

@@ -82,7 +82,7 @@ it('a tunnel under way is waited for at a shutdown, then cut and recorded as int
   expect(answer.status).toBe(200)
   await stopping
   const records = lab.records()
-  expect(records.at(-1)?.event).toBe('proxy.stopped')
+  expect(records.slice(-2).map(({ event }) => event)).toEqual(['proxy.stopped', 'checkpoint'])
   expect(records.find(({ event }) => event === 'request.completed')).toMatchObject({
     outcome: 'interrupted',
     reason: 'shutting_down',
