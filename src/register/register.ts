@@ -29,7 +29,9 @@ function register(environment: NodeJS.ProcessEnv): void {
   }
   // An empty string is "no proxy" where a missing one would be read from the environment again.
   setGlobalDispatcher(new EnvHttpProxyAgent({ httpProxy: http ?? '', httpsProxy: https ?? '', noProxy }))
-  redirectAgents(proxies, (what) => say(`a request with ${what} is left alone: only its own code can send it to the proxy`))
+  redirectAgents(proxies, (what) =>
+    say(`a request with ${what} is left alone: only its own code can send it to the proxy`),
+  )
 }
 
 const globals = globalThis as { [DONE]?: true }

@@ -108,7 +108,9 @@ describe.skipIf(!dockerTestsPossible)('the gateway layout, with a hostile MCP se
         () => docker(['unpause', proxy]),
       )
       await sealed('restarted', () => docker(['restart', '-t', '2', proxy]))
-      await sealed('replaced', () => lab.compose('up', '-d', '--no-build', '--no-deps', '--force-recreate', '-t', '2', 'proxy'))
+      await sealed('replaced', () =>
+        lab.compose('up', '-d', '--no-build', '--no-deps', '--force-recreate', '-t', '2', 'proxy'),
+      )
       await sealed('the server restarted', () => lab.id('mcp').then((id) => docker(['restart', '-t', '0', id])))
       await assault.stop()
     },

@@ -119,7 +119,9 @@ describe.skipIf(!dockerTestsPossible)('the sidecar layout, with a hostile MCP se
         () => docker(['unpause', proxy]),
       )
       await sealed('restarted', () => docker(['restart', '-t', '2', proxy]))
-      await sealed('replaced', () => lab.compose('up', '-d', '--no-build', '--no-deps', '--force-recreate', '-t', '2', 'proxy'))
+      await sealed('replaced', () =>
+        lab.compose('up', '-d', '--no-build', '--no-deps', '--force-recreate', '-t', '2', 'proxy'),
+      )
       await sealed('the rules applied anew', async () => {
         const spec = (await docker(['inspect', '--format', '{{json .Config.Cmd}}', await lab.id('netns')])).stdout
         await lab.exec('netns', ['mcp-egress', 'iptables', 'apply', ...(JSON.parse(spec) as string[])])

@@ -76,10 +76,8 @@ describe('where names come from', () => {
     const steps = plan({ resolvConf: place })
     const at = (wanted: Partial<MountStep>): number =>
       steps.findIndex((step) => Object.entries(wanted).every(([key, value]) => step[key as keyof MountStep] === value))
-    expect(at({ kind: 'folder', path: '/run/systemd' } as Partial<MountStep>)).toBeGreaterThan(0)
-    expect(at({ kind: 'folder', path: '/run/systemd/resolve' } as Partial<MountStep>)).toBeLessThan(
-      at({ kind: 'file', path: place } as Partial<MountStep>),
-    )
+    expect(at({ kind: 'folder', path: '/run/systemd' })).toBeGreaterThan(0)
+    expect(at({ kind: 'folder', path: '/run/systemd/resolve' })).toBeLessThan(at({ kind: 'file', path: place }))
     expect(targets(steps, '/run/mcp-egress/resolv.conf')).toEqual([])
   })
 

@@ -92,7 +92,7 @@ COMMIT
     chains: ['MCP_EGRESS_OUT'],
     jumps: [{ hook: 'OUTPUT', chain: 'MCP_EGRESS_OUT' }],
   })
-  expect(listingOf('mangle' as 'nat', saved)).toBe('')
+  expect(listingOf('mangle', saved)).toBe('')
 })
 
 describe('removing', () => {

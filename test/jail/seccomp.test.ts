@@ -66,9 +66,8 @@ describe.each(machines)('the filter for $name', ({ name, arch, socket, socketpai
   })
 
   it('leaves everything else alone', () => {
-    for (const nr of [read, 1, 2, 57, 220, 300, 435]) {
-      if (nr !== socket && nr !== socketpair) expect(judge(program, { arch, nr, first: 40 })).toBe(ALLOWED)
-    }
+    const others = [read, 1, 2, 57, 220, 300, 435].filter((nr) => nr !== socket && nr !== socketpair)
+    expect(others.map((nr) => judge(program, { arch, nr, first: 40 }))).toEqual(others.map(() => ALLOWED))
   })
 })
 

@@ -117,7 +117,7 @@ audit: { path: ${trail}${audit === '' ? '' : `, ${audit}`} }
   }
 }
 
-export function killIfThere(pid: number): void {
+function killIfThere(pid: number): void {
   try {
     process.kill(pid, 'SIGKILL')
   } catch {
