@@ -7,9 +7,9 @@ import { Group, TrailUnavailable } from './group.ts'
 import { isOwed, Owed } from './owed.ts'
 import { checkpointLines, type SealedEntry, type Sealer } from './sealer.ts'
 import type { Store } from './store.ts'
+import { type Watchdog, watchFor } from './watchdog.ts'
+export { WRITE_TIMEOUT_MS } from './watchdog.ts'
 
-/** A write, sync or rotation that takes longer is a failure: a disk that hangs must not hang every request. */
-export const WRITE_TIMEOUT_MS = 2_000
 /** How often a trail that can not be written is tried again. */
 export const RETRY_MS = 500
 /** How long after a rotation that failed the next one is tried. */
@@ -97,11 +97,11 @@ export class GroupWriter {
     if (!this.#busy) void this.#drain()
   }
 
-  /** For a clock: a file that was removed while nobody wrote is noticed before the next request comes. */
+  /** For a clock: a file that was removed while nobody wrote is noticed early. */
   look(): void {
     if (this.#busy || !this.available) return
-    const damage = this.#options.store.file.damage()
-    if (damage !== null) this.#fail(null, new Error(damage.what))
+    const what = this.#options.store.file.damage()?.what
+    if (what !== undefined) this.#fail(null, new Error(what))
   }
 
   /**
@@ -167,7 +167,7 @@ export class GroupWriter {
     } catch (error) {
       failure = error as Error
     }
-    clearTimeout(watchdog)
+    watchdog.stop()
     const reached = this.#settle(sealed.lines, lost ? 0 : written)
     if (failure !== null) this.#fail(group, failure)
     if (group.refused) return this.#owed.addRefused(sealed.lines, reached, this.#timestamp())
@@ -189,9 +189,8 @@ export class GroupWriter {
     }
   }
 
-  #watch(group: Group | null): NodeJS.Timeout {
-    const late = (): void => this.#fail(group, new Error(`no answer from the disk in ${WRITE_TIMEOUT_MS} ms`))
-    return setTimeout(late, WRITE_TIMEOUT_MS)
+  #watch(group: Group | null): Watchdog {
+    return watchFor((silence) => this.#fail(group, silence))
   }
 
   /** Moves the chain to where `written` bytes have brought the file; returns how many lines are whole in it. */
@@ -249,7 +248,7 @@ export class GroupWriter {
       this.#rotateAfter = performance.now() + ROTATION_RETRY_MS
       this.#options.onNotice(`the audit trail goes on in the same file, a new one can not be begun: ${String(error)}`)
     }
-    clearTimeout(watchdog)
+    watchdog.stop()
   }
 
   /** SECURITY: what a failed call left in a file is never written behind: the trail goes on in a new one. */
