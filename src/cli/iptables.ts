@@ -1,6 +1,5 @@
 // The verb `iptables`: prints, applies and removes the redirection rules for the listeners of a configuration.
 
-import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 
@@ -13,6 +12,7 @@ import { nftRule, nftScript } from '../jail/rules/nft.ts'
 import { ruleText, shellScript } from '../jail/rules/restore.ts'
 import type { RuleSet, UidRange } from '../jail/rules/rule.ts'
 import { EXIT, ExitError } from './exit.ts'
+import { userId } from './user-id.ts'
 
 /** Where results go, in whole lines. */
 export interface Output {
@@ -150,7 +150,7 @@ function plan(flags: Flags, listeners: RedirectListeners): Planned {
 }
 
 function proxyUid(text: string | undefined): number | null {
-  if (text !== undefined) return uid(text)
+  if (text !== undefined) return userId(text)
   const own = process.getuid?.() ?? 0
   // SECURITY: never root by default: `sudo mcp-egress iptables apply` would exempt every root process, the workload's too.
   return own === 0 ? null : own
@@ -158,19 +158,9 @@ function proxyUid(text: string | undefined): number | null {
 
 function uidRange(text: string): UidRange {
   const range = /^(\d{1,10})-(\d{1,10})$/.exec(text)
-  if (range === null) return { first: uid(text), last: uid(text) }
+  if (range === null) return { first: userId(text), last: userId(text) }
   const [first, last] = [Number(range[1]), Number(range[2])]
   return first <= last ? { first, last } : usage(`"${text}" is an empty range of uids: write ${last}-${first}`)
-}
-
-/** A uid from digits or, through the system's own user database, from a name. */
-function uid(text: string): number {
-  if (/^\d{1,10}$/.test(text)) return Number(text)
-  if (/^[A-Za-z_][A-Za-z0-9_.-]*\$?$/.test(text)) {
-    const { status, stdout } = spawnSync('id', ['-u', text], { encoding: 'utf8' })
-    if (status === 0) return Number(stdout.trim())
-  }
-  return usage(`there is no user "${text}" here: give a uid, or make the user first`)
 }
 
 function dnsChoice(text: string | undefined): DnsChoice {

@@ -1,6 +1,5 @@
 // `mcp-egress iptables verify`: tries every way out from inside and reports each.
 
-import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { type Command, Option } from 'commander'
@@ -13,6 +12,7 @@ import {
 } from '../jail/verify/verify.ts'
 import { EXIT, ExitError } from './exit.ts'
 import { json, type Output, processOutput, verdict } from './output.ts'
+import { userId } from './user-id.ts'
 
 /** Ways named behind a fix. */
 const MAX_NAMED = 4
@@ -56,8 +56,8 @@ export function addVerify(
       const { listeners, caFile } = loadTargets(flags.config)
       const report = await verified({
         mode: flags.mode,
-        workloadUid: flags.workloadUid === undefined ? null : uid(flags.workloadUid),
-        proxyUid: flags.proxyUid === undefined ? null : uid(flags.proxyUid),
+        workloadUid: flags.workloadUid === undefined ? null : userId(flags.workloadUid),
+        proxyUid: flags.proxyUid === undefined ? null : userId(flags.proxyUid),
         canary: canaries(flags.canary),
         listeners,
         ca: readIfThere(caFile),
@@ -114,16 +114,6 @@ function canaries(text: string | undefined): VerifyOptions['canary'] {
   }
   const [v4, v6] = [4, 6].map((version) => addresses.find((address) => isIP(address) === version))
   return { ...(v4 === undefined ? {} : { v4 }), ...(v6 === undefined ? {} : { v6 }) }
-}
-
-/** A uid from digits or, through the system's own user database, from a name. */
-function uid(text: string): number {
-  if (/^\d{1,10}$/.test(text)) return Number(text)
-  if (/^[A-Za-z_][A-Za-z0-9_.-]*\$?$/.test(text)) {
-    const { status, stdout } = spawnSync('id', ['-u', text], { encoding: 'utf8' })
-    if (status === 0) return Number(stdout.trim())
-  }
-  throw new ExitError(EXIT.usage, `there is no user "${text}" here: give a uid, or make the user first`)
 }
 
 function readIfThere(file: string): string | null {

@@ -182,12 +182,15 @@ describe('a file that is right', () => {
       'version: 1\nca: { directory: ../ca }\naudit: { path: /var/a.jsonl, durability: sync }\nupstream: { trust: [x.pem] }\n',
     )
     expect(caDirectory).toBe(join(folder, '../ca'))
-    expect(audit).toMatchObject({
+    expect(audit).toEqual({
       path: '/var/a.jsonl',
       durability: 'sync',
       rotate: { size: 256 * 2 ** 20, age: 86_400_000 },
       compress: true,
-      checkpoints: { every: 60_000, records: 1_000, sign: true },
+      checkpoints: { every: 60_000, records: 1_000, sign: true, sink: null },
+      redact: { parameters: [], headers: [], paths: [], values: [] },
+      bodyPrefix: 1_024,
+      sinks: [],
     })
     expect(upstream.trust).toEqual([join(folder, 'x.pem')])
   })

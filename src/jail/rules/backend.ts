@@ -5,6 +5,7 @@ import { accessSync, constants, existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
+import { toolPath } from '../system-path.ts'
 import { type Tools, toolsOf } from './restore.ts'
 import type { Family } from './rule.ts'
 
@@ -112,7 +113,7 @@ function attempt(command: string, args: readonly string[], input: string): Ended
       maxBuffer: COMMAND_OUTPUT_BYTES,
       env: {
         ...process.env,
-        PATH: toolPath(),
+        PATH: toolPath(process.env),
         ...(lock === null ? {} : { XTABLES_LOCKFILE: join(lock, 'xtables.lock') }),
       },
     })
@@ -122,16 +123,6 @@ function attempt(command: string, args: readonly string[], input: string): Ended
   } finally {
     if (lock !== null) rmSync(lock, { recursive: true, force: true })
   }
-}
-
-/**
- * The tools live where an ordinary user's PATH, and cron's, does not look. SECURITY: npx puts `node_modules/.bin` first, where a package
- * could bring an `iptables` of its own, to be run as root; a relative folder is whatever the current one makes of it.
- */
-function toolPath(): string {
-  const folders = (process.env['PATH'] ?? '').split(':')
-  const trusted = folders.filter((folder) => folder.startsWith('/') && !folder.includes('/node_modules/'))
-  return [...trusted, '/usr/sbin', '/sbin'].join(':')
 }
 
 /**

@@ -62,10 +62,12 @@ export async function openJail(mounts: readonly MountStep[]): Promise<Jail> {
       const { message, handle } = await conversation.next(BUILD_TIMEOUT_MS)
       if (message.kind === 'socket') received.push({ socket: message, handle })
       else if (message.kind === 'built') break
-      else throw new JailError(message.kind === 'failed' ? message.why : `unexpected: ${message.kind}`)
+      else throw unexpected(message)
     }
     conversation.send({ kind: 'taken' })
-    await conversation.next(BUILD_TIMEOUT_MS)
+    // SECURITY: while the jail's own handles are open, it would take some of the connections, and nobody would judge them.
+    const { message } = await conversation.next(BUILD_TIMEOUT_MS)
+    if (message.kind !== 'closed') throw unexpected(message)
     return {
       sockets: sorted(received),
       run: (command) => runIn(conversation, command),
@@ -82,7 +84,11 @@ async function runIn(conversation: Conversation, command: JailedCommand): Promis
   conversation.send({ kind: 'start', command })
   const { message } = await conversation.next(null)
   if (message.kind === 'exited') return { code: message.code, signal: message.signal }
-  throw new JailError(message.kind === 'failed' ? message.why : `unexpected: ${message.kind}`)
+  throw unexpected(message)
+}
+
+function unexpected(message: FromJail): JailError {
+  return new JailError(message.kind === 'failed' ? message.why : `unexpected: ${message.kind}`)
 }
 
 function sorted(received: readonly { socket: JailSocket; handle: unknown }[]): JailSockets {

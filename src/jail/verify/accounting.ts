@@ -2,6 +2,7 @@
 
 import { spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
+import { toolPath } from '../system-path.ts'
 import type { NetworkProbe, Transport } from './probe.ts'
 
 /** Packets of one probe: as its process made them, before any rule, and at the very end of the way out, after all rules. */
@@ -219,7 +220,7 @@ function run(command: string, args: readonly string[], input: string): { ok: boo
     encoding: 'utf8',
     timeout: TIMEOUT_MS,
     maxBuffer: OUTPUT_BYTES,
-    env: { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` },
+    env: { ...process.env, PATH: toolPath(process.env) },
   })
   const why = error === undefined ? (stderr.trim().split('\n', 1)[0] ?? '') : error.message
   return { ok: status === 0, out: stdout ?? '', why: `${command}: ${why}` }

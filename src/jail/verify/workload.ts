@@ -1,6 +1,7 @@
 // What the workload's processes may do that no packet shows: capabilities, users, and sockets of those who act for others.
 
 import { spawnSync } from 'node:child_process'
+import { SYSTEM_PATH } from '../system-path.ts'
 import type { Job, Privileges, UnixSocket } from './probe.ts'
 import { CAPABILITIES, seesEveryProcess } from './probe-kernel.ts'
 import { closed, unknown, type Verdict, type VerifyMode } from './verdict.ts'
@@ -106,7 +107,7 @@ export function userOf(uid: number): NonNullable<Job['user']> {
 }
 
 function ids(args: readonly string[]): number[] {
-  const { status, stdout } = spawnSync('id', args, { encoding: 'utf8' })
+  const { status, stdout } = spawnSync('id', args, { encoding: 'utf8', env: { PATH: SYSTEM_PATH } })
   return status === 0 ? stdout.trim().split(/\s+/).map(Number) : []
 }
 
