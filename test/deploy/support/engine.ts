@@ -85,7 +85,7 @@ function findEngine(): { host: string | null; compose: readonly string[]; obstac
 function startedByScript(): string | undefined {
   if (!existsSync(SCRIPT)) return undefined
   // Two workers may come here at once; the engine starts once.
-  const { stdout } = spawnSync('flock', [`${tmpdir()}/mcp-egress-docker-engine.lock`, SCRIPT, 'start'], {
+  const { stdout } = spawnSync('flock', ['--close', `${tmpdir()}/mcp-egress-docker-engine.lock`, SCRIPT, 'start'], {
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'inherit'],
     timeout: START_TIMEOUT_MS,
