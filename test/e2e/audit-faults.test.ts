@@ -181,7 +181,9 @@ async function keep(there: string, bed: AuditBed): Promise<string> {
   })
   const copies = join(bed.folder, 'copies')
   mkdirSync(copies)
-  for (const name of readdirSync(there)) copyFileSync(join(there, name), join(copies, name))
+  // What is being put in place of another file goes away under the copying, and is no part of the trail.
+  const names = readdirSync(there).filter((name) => !name.endsWith('.new'))
+  for (const name of names) copyFileSync(join(there, name), join(copies, name))
   return copies
 }
 
