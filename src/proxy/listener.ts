@@ -6,8 +6,7 @@ import { Attempt } from './attempt.ts'
 import { type Connection, peerAddress, unnamed } from './connection.ts'
 import type { Deps } from './deps.ts'
 import { serveExplicit } from './explicit.ts'
-import type { Http1Connection } from './http1-connection.ts'
-import type { Tracked } from './tracked.ts'
+import type { Served, Tracked } from './tracked.ts'
 import { serveGateway, serveTransparent, serveTproxied } from './transparent.ts'
 
 const MAX_CONNECTIONS = 16_384
@@ -38,7 +37,7 @@ export class Listeners implements Tracked {
   readonly #onFault: (error: unknown) => void
   readonly #servers: Server[] = []
   readonly #sockets = new Set<Socket>()
-  readonly #serving = new Map<Socket, Http1Connection>()
+  readonly #serving = new Map<Socket, Served>()
   readonly #held = new Set<Socket>()
   readonly #running = new Set<Promise<void>>()
   readonly #bySource = new Map<string, number>()
@@ -54,7 +53,7 @@ export class Listeners implements Tracked {
     return this.#sockets.size
   }
 
-  track(connection: Http1Connection, raw: Socket): () => void {
+  track(connection: Served, raw: Socket): () => void {
     this.#serving.set(raw, connection)
     return () => this.#serving.delete(raw)
   }

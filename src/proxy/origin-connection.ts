@@ -27,7 +27,12 @@ export interface SentSoFar {
 
 export interface OriginRequest {
   readonly method: string
-  readonly startLine: string
+  readonly scheme: 'http' | 'https'
+  /** For Host or `:authority`; the default port left out. */
+  readonly authority: string
+  /** Origin-form. */
+  readonly target: string
+  /** End-to-end fields only: neither Host nor what frames the body in this version of HTTP, but Content-Length. */
   readonly headers: RawHeaders
   /** Null: no body. `length` null: sent in chunks. */
   readonly body: { readonly reader: BodyReader; readonly length: number | null } | null
@@ -96,7 +101,7 @@ export class OriginConnection {
       )
       if (authenticatesConnection(request.headers)) this.#reusable = false
       this.#socket.cork()
-      this.#socket.write(serializeHead(request.startLine, request.headers))
+      this.#socket.write(headOf(request))
       if (request.body !== null) void this.#sendBody(request.body, request.sent)
       process.nextTick(() => this.#socket.uncork())
     })
@@ -249,6 +254,11 @@ export class OriginConnection {
     if (this.#timer !== null) clearTimeout(this.#timer)
     this.#timer = null
   }
+}
+
+function headOf({ method, target, authority, headers, body }: OriginRequest): Buffer {
+  const framing = body !== null && body.length === null ? ['Transfer-Encoding', 'chunked'] : []
+  return serializeHead(`${method} ${target} HTTP/1.1`, ['Host', authority, ...headers, ...framing])
 }
 
 /** SECURITY: NTLM and Negotiate authenticate the connection; nobody else's request may ride on it. */

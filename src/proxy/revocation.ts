@@ -5,9 +5,9 @@ import { type Asker, couldPermit, heldConditions, passesStill, permitsStill, typ
 import type { Permit } from '../core/rule.ts'
 import type { Attempt } from './attempt.ts'
 import type { Deps, Judgement } from './deps.ts'
-import type { Http1Connection } from './http1-connection.ts'
 import type { Proceed } from './judge.ts'
 import type { ClientLink, Interruption } from './message.ts'
+import type { Served } from './tracked.ts'
 
 /** Each watch lasts until its result is called. */
 type Unwatch = () => void
@@ -46,7 +46,7 @@ export function watchTunnel(
 }
 
 /** Closes the connection while it waits for a request that could not be allowed. `route` null: nothing is known of the next one. */
-export function watchIdle(http: Http1Connection, route: () => Route | null, deps: Deps): Unwatch {
+export function watchIdle(http: Served, route: () => Route | null, deps: Deps): Unwatch {
   const rejudge = (judgement: Judgement): void => {
     const leadsTo = route()
     if (leadsTo !== null && !couldPermit(judgement, leadsTo)) http.closeIdle()

@@ -112,13 +112,12 @@ function failed(reason: Reason, detail: string, timings: DialTimings): Sent {
 
 /** Judged is what is sent: method, target and authority are the permit's, never the client's spelling of them. */
 function requestOf(permit: Permit, sending: Sending): Parameters<OriginConnection['send']>[0] {
-  const authority = formatAuthority({ host: permit.host, port: permit.port }, DEFAULT_PORT[permit.scheme])
-  const headers = ['Host', authority, ...endToEndRequestHeaders(sending.headers)]
-  if (sending.body !== null && sending.body.length === null) headers.push('Transfer-Encoding', 'chunked')
   return {
     method: permit.method,
-    startLine: `${permit.method} ${permit.target} HTTP/1.1`,
-    headers,
+    scheme: permit.scheme,
+    authority: formatAuthority({ host: permit.host, port: permit.port }, DEFAULT_PORT[permit.scheme]),
+    target: permit.target,
+    headers: endToEndRequestHeaders(sending.headers),
     body: sending.body,
     sent: sending.sent,
     onInformational: sending.onInformational.bind(sending),

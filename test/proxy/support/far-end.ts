@@ -48,8 +48,10 @@ export function farEnd(): FarEnd {
 export function get(overrides: Partial<OriginRequest> = {}): OriginRequest {
   return {
     method: 'GET',
-    startLine: 'GET / HTTP/1.1',
-    headers: ['Host', 'a.test'],
+    scheme: 'https',
+    authority: 'a.test',
+    target: '/',
+    headers: [],
     body: null,
     sent: { bytes: 0, trailerNames: [], address: null },
     onInformational: () => undefined,
