@@ -45,6 +45,20 @@ const SYSTEM_PACKAGES = [
   },
   { package: 'docker-compose', present: command('docker-compose'), skips: 'the Compose layouts in a Docker engine' },
   { package: 'python3-httpx', present: file('/usr/lib/python3/dist-packages/httpx'), skips: 'httpx as a client' },
+  { package: 'nghttp2-client', present: command('nghttp', 'h2load'), skips: 'nghttp and h2load as clients' },
+  { package: 'python3-h2', present: file('/usr/lib/python3/dist-packages/h2'), skips: 'Python h2 as a client' },
+  {
+    package: 'python3-h11',
+    present: file('/usr/lib/python3/dist-packages/h11'),
+    skips: 'h11 as a second reader of HTTP',
+  },
+  { package: 'python3-grpcio', present: file('/usr/lib/python3/dist-packages/grpc'), skips: 'gRPC from Python' },
+  {
+    package: 'python3-websockets',
+    present: file('/usr/lib/python3/dist-packages/websockets'),
+    skips: 'WebSocket from Python',
+  },
+  { package: 'slowhttptest', present: command('slowhttptest'), skips: 'slow requests by slowhttptest' },
 ]
 
 /** Too big to install unasked. */
