@@ -171,7 +171,7 @@ const NEVER_NOMINATED: ReadonlySet<string> = new Set([
   'set-cookie',
 ])
 
-/** What of a request goes on to the origin: order, case and duplicates kept, Content-Length too (the sender re-frames). */
+/** What of a request goes on to the origin: order, case and duplicates kept, Content-Length too, in plain decimal (the sender re-frames). */
 export function endToEndRequestHeaders(headers: RawHeaders): string[] {
   return without(headers, DROPPED_FROM_REQUESTS)
 }
@@ -193,9 +193,15 @@ function without(headers: RawHeaders, dropped: ReadonlySet<string>): string[] {
     const value = headers[i + 1]
     if (i % 2 === 1 || value === undefined) return
     const lowerName = name.toLowerCase()
-    if (!dropped.has(lowerName) && !nominated.has(lowerName)) kept.push(name, value)
+    if (dropped.has(lowerName) || nominated.has(lowerName)) return
+    kept.push(name, lowerName === 'content-length' ? decimalLength(value) : value)
   })
   return kept
+}
+
+/** SECURITY: `010` is ten (RFC 9110 §8.6), but eight for whoever parses by prefix: what we framed by goes on in the one spelling that has one reading. */
+function decimalLength(value: string): string {
+  return isLength(value) ? String(Number(value)) : value
 }
 
 /**

@@ -278,6 +278,20 @@ describe('end-to-end headers', () => {
     expect(endToEndRequestHeaders(['Connection', names.join(','), ...kept])).toEqual(kept)
     expect(endToEndResponseHeaders(['Connection', names.join(','), ...kept])).toEqual(kept)
   })
+  it.each([
+    ['010', '10'],
+    ['000000000000000', '0'],
+    ['10', '10'],
+    ['x1', 'x1'],
+  ])('writes the length %s as %s: some read zeros before it as octal [B18]', (written, sent) => {
+    expect(endToEndRequestHeaders(['content-LENGTH', written, 'X', '010'])).toEqual([
+      'content-LENGTH',
+      sent,
+      'X',
+      '010',
+    ])
+    expect(endToEndResponseHeaders(['Content-Length', written])).toEqual(['Content-Length', sent])
+  })
   it('of an interim response drops the length too: there is no body that it could be of', () => {
     const given = fields(['Link:<a>', 'Content-Length:7', 'Connection:x-hop', 'X-Hop:1', 'Alt-Svc:h3', 'X-A:1'])
     expect(endToEndInterimHeaders(given)).toEqual(fields(['Link:<a>', 'X-A:1']))
