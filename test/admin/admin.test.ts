@@ -1,5 +1,6 @@
 import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { request } from 'node:http'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -63,6 +64,19 @@ describe('the admin listener', () => {
       200,
       { status: 'healthy', service: 'mcp-egress', version: '1.2.3', uptime_seconds: 61 },
     ])
+  })
+
+  it('lets go of those who never finish a request, and of those who never begin one', { timeout: 15_000 }, async () => {
+    const started = performance.now()
+    const closed = ['', 'GET /health HTTP/1.1\r\nHost: a\r\n'].map((beginning) => {
+      const socket = connect(port, '127.0.0.1')
+      socket.write(beginning)
+      socket.resume()
+      return new Promise((resolve) => socket.on('error', () => undefined).on('close', resolve))
+    })
+    await Promise.all(closed)
+    // Node.js on its own looks every 30 s.
+    expect(performance.now() - started).toBeLessThan(12_000)
   })
 
   it('answers /ready with what is missing', async () => {
