@@ -2,18 +2,25 @@
 
 import type { Socket } from 'node:net'
 import { frameRequest } from '../core/framing.ts'
-import { HEAD_LIMITS, parseRequestHead, type RequestHead } from '../core/http1.ts'
+import { HEAD_LIMITS, parseRequestHead, type RawHeaders, type RequestHead } from '../core/http1.ts'
 import { BodyQueue } from './body-queue.ts'
+import { ClientBody } from './client-body.ts'
 import { DEADLINES, type Deadlines } from './deadlines.ts'
+import { watchHalfClosed } from './half-closed.ts'
 import { Http1Body } from './http1-body.ts'
 import { Http1Sink } from './http1-sink.ts'
-import { lingerThenClose } from './linger.ts'
-import type { BodyReader, ClientLink, IncomingRequest, Interruption, MalformedInput, ResponseSink } from './message.ts'
+import { flushThenClose, lingerThenClose } from './linger.ts'
+import type {
+  ClientLink,
+  IncomingRequest,
+  Interruption,
+  MalformedInput,
+  ResponseSink,
+  SwitchedClient,
+} from './message.ts'
 
 /** Pipelined bytes kept while an answer is under way; more stay in the kernel. */
 const MAX_PIPELINED_BYTES = HEAD_LIMITS.maxHeadBytes + 4
-/** After a plain FIN an answer may go on; a peer that is gone answers our next bytes with a reset, one that hangs is cut here. */
-const HALF_CLOSED_GRACE_MS = 75
 
 const EMPTY = Buffer.alloc(0)
 
@@ -35,12 +42,12 @@ export class Http1Connection implements ClientLink {
   readonly #deadlines: Deadlines
   #pending: Buffer = EMPTY
   #body: Http1Body | null = null
-  #bodyTimer: NodeJS.Timeout | null = null
   #wake: (() => void) | null = null
   #gone: (() => void)[] = []
   #ended = false
-  #halfClosed: { read: number; written: number } | null = null
   #draining = false
+  #onDrain: (() => void) | null = null
+  #switched = false
   #busy = false
   #brokenOff = false
   gone = false
@@ -62,6 +69,7 @@ export class Http1Connection implements ClientLink {
   /** No further request is read; the one under way ends with `Connection: close`. */
   drain(): void {
     this.#draining = true
+    this.#onDrain?.()
     this.closeIdle()
   }
 
@@ -109,9 +117,15 @@ export class Http1Connection implements ClientLink {
       body,
       sink,
       link: this,
+      ...(framing.kind === 'ok' && framing.upgrade.length > 0
+        ? { switchProtocols: (statusText, fields) => this.#switchProtocols(sink, statusText, fields) }
+        : {}),
     })
+    if (this.#switched) return 'taken'
     if (!sink.finished) sink.abort()
-    this.#stopBodyTimer()
+    // SECURITY: answers to pipelined requests that nobody reads must not pile up: the next request waits for room.
+    await sink.drained()
+    body?.stop()
     const whole = this.#isBodyWhole()
     this.#body = null
     return sink.keepAlive && whole && !sink.aborted && !this.#draining
@@ -119,13 +133,27 @@ export class Http1Connection implements ClientLink {
 
   async #connect(head: RequestHead): Promise<boolean | 'taken'> {
     const sink = this.#sink({ version: head.version, keepAlive: false })
-    const taken = await this.#events.connect(head, sink, this, () => {
-      this.#detach()
-      const rest = this.#pending
-      this.#pending = EMPTY
-      return rest
-    })
+    const taken = await this.#events.connect(head, sink, this, () => this.#giveAway())
     return taken ? 'taken' : false
+  }
+
+  #switchProtocols(sink: Http1Sink, statusText: string, headers: RawHeaders): SwitchedClient {
+    this.#switched = true
+    sink.switchProtocols(statusText, headers)
+    const rest = this.#giveAway()
+    const onDrain = (listener: () => void): void => {
+      if (this.#draining) listener()
+      else this.#onDrain = listener
+    }
+    return { socket: this.#socket, rest, ended: this.#ended, onDrain }
+  }
+
+  /** What was read and is nobody's yet; the socket is somebody else's from now on. */
+  #giveAway(): Buffer {
+    this.#detach()
+    const rest = this.#pending
+    this.#pending = EMPTY
+    return rest
   }
 
   /** SECURITY: after a body that broke nobody knows where the next request begins. */
@@ -146,21 +174,12 @@ export class Http1Connection implements ClientLink {
     else this.#raw.resetAndDestroy()
   }
 
-  #openBody(framing: ReturnType<typeof frameRequest>, sink: Http1Sink): BodyReader | null {
+  #openBody(framing: ReturnType<typeof frameRequest>, sink: Http1Sink): ClientBody | null {
     if (framing.kind !== 'ok' || framing.body.kind === 'none') return null
-    let continueOwed = framing.expectContinue
     const queue = new BodyQueue(() => this.#resume())
     this.#body = new Http1Body(framing.body, queue, 'malformed')
     this.#feedBody(EMPTY)
-    return {
-      read: (): ReturnType<BodyReader['read']> => {
-        // RFC 9110 §10.1.1: 100 only when the request may proceed, which is when somebody wants its body.
-        if (continueOwed && queue.empty && !queue.finished) sink.informational(100, [])
-        continueOwed = false
-        this.#startBodyTimer(queue)
-        return queue.read().finally(() => this.#stopBodyTimer())
-      },
-    }
+    return new ClientBody(queue, sink, this.#deadlines.bodyIdleMs, framing.expectContinue)
   }
 
   #feedBody(chunk: Buffer): void {
@@ -216,19 +235,6 @@ export class Http1Connection implements ClientLink {
     if (this.#body !== null && !this.#body.finished) this.#socket.resume()
   }
 
-  #startBodyTimer(queue: BodyQueue): void {
-    if (queue.finished) return
-    this.#bodyTimer = setTimeout(
-      () => queue.fail('client_timeout', 'the client stopped sending its body'),
-      this.#deadlines.bodyIdleMs,
-    )
-  }
-
-  #stopBodyTimer(): void {
-    if (this.#bodyTimer !== null) clearTimeout(this.#bodyTimer)
-    this.#bodyTimer = null
-  }
-
   readonly #onData = (chunk: Buffer): void => {
     if (this.#body !== null && !this.#body.finished) {
       this.#feedBody(chunk)
@@ -246,16 +252,11 @@ export class Http1Connection implements ClientLink {
     if (!this.#busy) return
     // close_notify: nobody half-closes TLS and waits. A plain FIN may be a client that has said all it wants to say.
     if (this.#socket !== this.#raw) return this.#leave()
-    this.#halfClosed = { read: -1, written: -1 }
-    this.#watchHalfClosed()
-  }
-
-  #watchHalfClosed(): void {
-    if (this.gone || !this.#busy || this.#halfClosed === null) return
-    const progress = this.#socket.bytesWritten
-    if (progress === this.#halfClosed.written) return this.#leave()
-    this.#halfClosed.written = progress
-    setTimeout(() => this.#watchHalfClosed(), HALF_CLOSED_GRACE_MS)
+    watchHalfClosed(
+      this.#socket,
+      () => !this.gone && this.#busy,
+      () => this.#leave(),
+    )
   }
 
   readonly #onClose = (): void => this.#leave()
@@ -285,11 +286,10 @@ export class Http1Connection implements ClientLink {
   }
 
   #release(how: 'close' | 'linger'): void {
-    this.#stopBodyTimer()
     this.#socket.removeListener('data', this.#onData)
     // SECURITY: an end in order (close_notify) on the way to the reset would tell the client that it has everything.
     if (this.#brokenOff) return
-    if (how === 'close' || this.gone) this.#socket.destroySoon()
+    if (how === 'close' || this.gone) flushThenClose(this.#socket)
     else lingerThenClose(this.#socket, this.#ended)
   }
 }

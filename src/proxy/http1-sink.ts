@@ -41,6 +41,13 @@ export class Http1Sink implements ResponseSink {
     this.#socket.write(serializeHead(`HTTP/1.1 ${status} ${REASON_PHRASE[status] ?? ''}`, headers))
   }
 
+  /** The last bytes of HTTP on this connection; `headers` with Connection and Upgrade. */
+  switchProtocols(statusText: string, headers: RawHeaders): void {
+    this.started = true
+    this.finished = true
+    this.#socket.write(serializeHead(`HTTP/1.1 101 ${statusText}`, headers))
+  }
+
   head(status: number, statusText: string, headers: RawHeaders, length: ResponseLength): void {
     this.started = true
     this.keepAlive = this.#request.reusable()

@@ -9,6 +9,7 @@ import type { Reason } from '../core/refusal.ts'
 import type { Denial, NeedsBody, Permit, Subject, Verdict } from '../core/rule.ts'
 import type { Asker } from '../core/revocation.ts'
 import { readSubject } from '../core/subject.ts'
+import { type Handshake, readHandshake } from '../core/websocket.ts'
 import type { RateState } from './answer.ts'
 import type { Attempt, Decision } from './attempt.ts'
 import { bufferedBody } from './body-queue.ts'
@@ -35,10 +36,12 @@ export interface Proceed {
   /** What was judged, and by what it would be judged again. */
   readonly subject: Subject
   readonly asker: Asker
+  /** What of a WebSocket is asked for, null: no upgrade. */
+  readonly handshake: Handshake | null
 }
 
 export type Judged = Refused | Proceed
-type Ruled = Refused | Omit<Proceed, 'subject' | 'asker'>
+type Ruled = Refused | Omit<Proceed, 'subject' | 'asker' | 'handshake'>
 
 export const refused = (reason: Reason, hint: string): Refused => ({ kind: 'refused', reason, rule: null, hint })
 
@@ -75,7 +78,7 @@ export async function judge(
     const whole = reading === null ? null : await unlessReloaded(reading, attempt, deps)
     if (whole === 'reloaded') continue
     if (whole?.kind === 'failed') return refused(whole.reason, whole.detail)
-    return carried(ruled(verdict, whole, subject, incoming, body, attempt, deps), subject, asker)
+    return carried(ruled(verdict, whole, subject, incoming, body, attempt, deps), subject, asker, incoming)
   }
 }
 
@@ -86,10 +89,16 @@ function bodyOf({ framing, body }: IncomingRequest): OutgoingBody | null {
 }
 
 /** Unknown means no: an upgrade that policy allows but no tunnel here carries is refused, not served as something else. */
-function carried(judged: Ruled, subject: Subject, asker: Asker): Judged {
+function carried(judged: Ruled, subject: Subject, asker: Asker, { head, framing }: IncomingRequest): Judged {
   if (judged.kind === 'refused') return judged
-  if (judged.permit.upgrade === null) return { ...judged, subject, asker }
-  return refused('upgrade_denied', `this version does not carry ${judged.permit.upgrade}`)
+  const { upgrade } = judged.permit
+  if (upgrade === null) return { ...judged, subject, asker, handshake: null }
+  if (upgrade !== 'websocket' || framing.kind !== 'ok' || framing.upgrade.length > 1) {
+    return refused('upgrade_denied', `of the upgrades only websocket is carried, and nothing beside it: ${upgrade}`)
+  }
+  const read = readHandshake(head, framing)
+  if (read.kind === 'bad') return refused('malformed', `this is no WebSocket handshake: ${read.code}`)
+  return { ...judged, subject, asker, handshake: read.handshake }
 }
 
 /** Proxy credentials on a request are the client's word for this request; on CONNECT they were the word for all inside it. */

@@ -1,5 +1,6 @@
 // The seam between HTTP engines and the exchange: a head and a body stream in, a head and a body stream out.
 
+import type { Socket } from 'node:net'
 import type { RequestFraming } from '../core/framing.ts'
 import type { RawHeaders, RequestHead } from '../core/http1.ts'
 import type { Reason } from '../core/refusal.ts'
@@ -14,6 +15,8 @@ export type BodyPart =
 export interface BodyReader {
   /** The next part. After `end` or `failed` the same part is answered again. One caller at a time. */
   read(): Promise<BodyPart>
+  /** For the reads from here on no silence is too long. Absent: there is no bound on it, or it stays. */
+  mayPause?(): void
 }
 
 /** How the length of an answer's body is told to the client. */
@@ -45,6 +48,18 @@ export interface ClientLink {
   interrupt(why: Interruption): void
 }
 
+/** A client's connection that no longer speaks HTTP; `sink.abort` breaks it off, `link` tells of whoever lets go of it. */
+export interface SwitchedClient {
+  /** Paused. */
+  readonly socket: Socket
+  /** What the client sent behind its request. */
+  readonly rest: Buffer
+  /** Its end has been read: nothing follows `rest`. */
+  readonly ended: boolean
+  /** Called once the proxy is shutting down, at once where it is. */
+  onDrain(listener: () => void): void
+}
+
 /** One request as an engine read it. `body` is null when the message has none. */
 export interface IncomingRequest {
   readonly protocol: 'http/1.0' | 'http/1.1' | 'h2'
@@ -53,6 +68,8 @@ export interface IncomingRequest {
   readonly body: BodyReader | null
   readonly sink: ResponseSink
   readonly link: ClientLink
+  /** Answers 101 and gives the connection away. Absent: the client asks for no upgrade. */
+  readonly switchProtocols?: (statusText: string, headers: RawHeaders) => SwitchedClient
 }
 
 /** Bytes that are no request: what the parser said of them, and as many of them as were kept. */

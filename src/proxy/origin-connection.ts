@@ -3,48 +3,36 @@
 import type { Socket } from 'node:net'
 import { encodeChunk, encodeLastChunk } from '../core/chunked.ts'
 import { frameResponse } from '../core/framing.ts'
-import { headerValues, parseStatusHead, type RawHeaders, type StatusHead, serializeHead } from '../core/http1.ts'
+import { parseStatusHead, type StatusHead } from '../core/http1.ts'
 import type { Reason } from '../core/refusal.ts'
 import { BodyQueue } from './body-queue.ts'
 import type { Dialled, DialTimings } from './dial.ts'
 import { Http1Body } from './http1-body.ts'
 import type { BodyReader } from './message.ts'
-
-/** A model that thinks for ten minutes before its first byte is normal; nothing at all for longer is a dead origin. */
-const RESPONSE_HEAD_TIMEOUT_MS = 900_000
-/** Interim answers before the final one; more is a flood. */
-const MAX_INFORMATIONAL = 32
+import {
+  authenticatesConnection,
+  MAX_INFORMATIONAL,
+  type OriginAnswer,
+  type OriginRequest,
+  RESPONSE_HEAD_TIMEOUT_MS,
+  requestHead,
+  type SentSoFar,
+  type SwitchedOrigin,
+} from './origin-message.ts'
 
 const EMPTY = Buffer.alloc(0)
 
-/** What has gone out of one request's body, kept by whoever asked: the connection may already serve somebody else. */
-export interface SentSoFar {
-  bytes: number
-  trailerNames: string[]
-  /** `address:port` of the connection it went out on last. */
-  address: string | null
+interface Upgrade {
+  readonly protocol: string
+  readonly settle: (switched: SwitchedOrigin) => void
 }
 
-export interface OriginRequest {
-  readonly method: string
-  readonly scheme: 'http' | 'https'
-  /** For Host or `:authority`; the default port left out. */
-  readonly authority: string
-  /** Origin-form. */
-  readonly target: string
-  /** End-to-end fields only: neither Host nor what frames the body in this version of HTTP, but Content-Length. */
-  readonly headers: RawHeaders
-  /** Null: no body. `length` null: sent in chunks. */
-  readonly body: { readonly reader: BodyReader; readonly length: number | null } | null
-  readonly sent: SentSoFar
-  onInformational(status: number, headers: RawHeaders): void
+interface Pending {
+  readonly request: OriginRequest
+  readonly settle: (answer: OriginAnswer) => void
+  /** Null: a 101 answers nothing. */
+  readonly upgrade: Upgrade | null
 }
-
-export type OriginAnswer =
-  | { readonly kind: 'response'; readonly head: StatusHead; readonly length: number | null; readonly body: BodyReader }
-  | { readonly kind: 'failed'; readonly reason: Reason; readonly detail: string; readonly retryable: boolean }
-
-type Pending = { readonly request: OriginRequest; readonly settle: (answer: OriginAnswer) => void }
 
 export class OriginConnection {
   readonly address: string
@@ -84,27 +72,31 @@ export class OriginConnection {
 
   /** Rejects nothing: every outcome is a value. */
   send(request: OriginRequest): Promise<OriginAnswer> {
-    if (this.closed) {
-      // It went away between being chosen and being used: nothing was written.
-      return Promise.resolve({ kind: 'failed', reason: 'upstream_unreachable', detail: 'closed', retryable: true })
-    }
+    return new Promise((settle) => this.#ask({ request, settle, upgrade: null }))
+  }
+
+  /** The same, with an offer to go on in `protocol`: where the origin does, the connection is the caller's. */
+  upgrade(request: OriginRequest, protocol: string): Promise<OriginAnswer | SwitchedOrigin> {
+    return new Promise((settle) => this.#ask({ request, settle, upgrade: { protocol, settle } }))
+  }
+
+  #ask(pending: Pending): void {
+    const { request, settle } = pending
+    // It went away between being chosen and being used: nothing was written.
+    if (this.closed)
+      return settle({ kind: 'failed', reason: 'upstream_unreachable', detail: 'closed', retryable: true })
     this.served += 1
     this.#serving = request.sent
     request.sent.address = this.address
     this.#informational = 0
     this.#answered = false
-    return new Promise((resolve) => {
-      this.#pending = { request, settle: resolve }
-      this.#timer = setTimeout(
-        () => this.#fail('upstream_timeout', 'no answer in time', false),
-        RESPONSE_HEAD_TIMEOUT_MS,
-      )
-      if (authenticatesConnection(request.headers)) this.#reusable = false
-      this.#socket.cork()
-      this.#socket.write(headOf(request))
-      if (request.body !== null) void this.#sendBody(request.body, request.sent)
-      process.nextTick(() => this.#socket.uncork())
-    })
+    this.#pending = pending
+    this.#timer = setTimeout(() => this.#fail('upstream_timeout', 'no answer in time', false), RESPONSE_HEAD_TIMEOUT_MS)
+    if (authenticatesConnection(request.headers)) this.#reusable = false
+    this.#socket.cork()
+    this.#socket.write(requestHead(request, pending.upgrade?.protocol ?? null))
+    if (request.body !== null) void this.#sendBody(request.body, request.sent)
+    process.nextTick(() => this.#socket.uncork())
   }
 
   /** Ends it now; an answer under way fails for its reader. */
@@ -135,6 +127,7 @@ export class OriginConnection {
       if (body.length === null) for (const piece of encodeChunk(part.data)) more = this.#socket.write(piece)
       else more = this.#socket.write(part.data)
       if (!more) await this.#drained()
+      this.#timer?.refresh()
     }
   }
 
@@ -187,10 +180,24 @@ export class OriginConnection {
     this.#informational += 1
     if (this.#informational > MAX_INFORMATIONAL)
       return this.#fail('upstream_malformed', 'TOO_MANY_INFORMATIONAL', false)
-    // An upgrade is only ever asked for by the tunnel, never here (RFC 9110 §15.2.2).
-    if (head.status === 101) return this.#fail('upstream_malformed', 'UNSOLICITED_101', false)
+    this.#timer?.refresh()
+    if (head.status === 101) return this.#switch(pending.upgrade, head)
     // 100 answers an expectation that was ours to answer.
     if (head.status !== 100) pending.request.onInformational(head.status, head.headers)
+  }
+
+  #switch(upgrade: Upgrade | null, head: StatusHead): void {
+    // SECURITY: bytes that are no HTTP, for a request that asked for nothing else (RFC 9110 §15.2.2).
+    if (upgrade === null) return this.#fail('upstream_malformed', 'UNSOLICITED_101', false)
+    const rest = this.#buffer
+    this.#buffer = EMPTY
+    this.#pending = null
+    this.#serving = null
+    this.#stopTimer()
+    // From here on nothing that happens to the socket is ours to tell, but an error still needs a listener.
+    this.closed = true
+    this.#socket.pause().removeAllListeners('data')
+    upgrade.settle({ kind: 'switched', head, socket: this.#socket, rest, cutOff: this.#cutOff })
   }
 
   #feedBody(chunk: Buffer): void {
@@ -254,15 +261,4 @@ export class OriginConnection {
     if (this.#timer !== null) clearTimeout(this.#timer)
     this.#timer = null
   }
-}
-
-function headOf({ method, target, authority, headers, body }: OriginRequest): Buffer {
-  const framing = body !== null && body.length === null ? ['Transfer-Encoding', 'chunked'] : []
-  return serializeHead(`${method} ${target} HTTP/1.1`, ['Host', authority, ...headers, ...framing])
-}
-
-/** SECURITY: NTLM and Negotiate authenticate the connection; nobody else's request may ride on it. */
-function authenticatesConnection(headers: RawHeaders): boolean {
-  const schemes = [...headerValues(headers, 'authorization'), ...headerValues(headers, 'www-authenticate')]
-  return schemes.some((value) => /^(?:ntlm|negotiate)\b/i.test(value))
 }
