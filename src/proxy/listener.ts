@@ -5,13 +5,17 @@ import { createServer, type Server, type Socket } from 'node:net'
 import { Attempt } from './attempt.ts'
 import { type Connection, peerAddress, unnamed } from './connection.ts'
 import type { Deps } from './deps.ts'
+import { MAX_CONNECTIONS } from './descriptors.ts'
 import { serveExplicit } from './explicit.ts'
+import { Shares } from './shares.ts'
 import type { Served, Tracked } from './tracked.ts'
 import { serveGateway, serveTransparent, serveTproxied } from './transparent.ts'
 
-const MAX_CONNECTIONS = 16_384
-const MAX_CONNECTIONS_PER_SOURCE = 4_096
+/** Half of what the origin pool holds (4,096). */
+const MAX_CONNECTIONS_PER_SOURCE = 2_048
 const BACKLOG = 1_024
+/** A client that vanished without a word behind a silent answer is found by TCP alone (RFC 9293 §3.8.4). */
+const KEEPALIVE_PROBE_MS = 30_000
 /** How long what was let go of may take to write its end; it waits for nothing but the trail. */
 const SETTLE_MS = 2_000
 
@@ -40,13 +44,17 @@ export class Listeners implements Tracked {
   readonly #serving = new Map<Socket, Served>()
   readonly #held = new Set<Socket>()
   readonly #running = new Set<Promise<void>>()
-  readonly #bySource = new Map<string, number>()
+  readonly #shares: Shares
   readonly #emptied: (() => void)[] = []
 
-  /** `onFault` hears of what must not happen: a connection whose serving threw. The connection is gone by then. */
-  constructor(deps: Deps, onFault: (error: unknown) => void) {
+  /**
+   * `onFault` hears of what must not happen: a connection whose serving threw. The connection is gone by then. `bound`: open
+   * connections of all listeners together.
+   */
+  constructor(deps: Deps, onFault: (error: unknown) => void, bound: number = MAX_CONNECTIONS) {
     this.#deps = deps
     this.#onFault = onFault
+    this.#shares = new Shares(bound, MAX_CONNECTIONS_PER_SOURCE)
   }
 
   get connections(): number {
@@ -102,7 +110,8 @@ export class Listeners implements Tracked {
 
   #open(door: ListenerDoor, start: (server: Server) => void): Promise<Server> {
     // allowHalfOpen: a client that has said all it wants still gets its answer; the connection code ends it.
-    const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.#accept(door, socket))
+    const options = { allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEPALIVE_PROBE_MS }
+    const server = createServer(options, (socket) => this.#accept(door, socket))
     this.#servers.push(server)
     return new Promise((resolve, reject) => {
       server.once('error', reject)
@@ -134,12 +143,8 @@ export class Listeners implements Tracked {
   #accept(door: ListenerDoor, socket: Socket): void {
     socket.on('error', () => undefined)
     const source = socket.remoteAddress ?? 'unix'
-    const held = this.#bySource.get(source) ?? 0
-    if (this.#sockets.size >= MAX_CONNECTIONS || held >= MAX_CONNECTIONS_PER_SOURCE) {
-      return this.#refuse(door, socket)
-    }
+    if (!this.#shares.take(source)) return this.#refuse(door, socket)
     this.#sockets.add(socket)
-    this.#bySource.set(source, held + 1)
     this.#deps.metrics.connectionOpened(named(door))
     socket.once('close', () => this.#closed(door, socket, source))
     const serving = SERVE[door](socket, this.#deps, this)
@@ -164,9 +169,7 @@ export class Listeners implements Tracked {
 
   #closed(door: ListenerDoor, socket: Socket, source: string): void {
     this.#sockets.delete(socket)
-    const held = (this.#bySource.get(source) ?? 1) - 1
-    if (held === 0) this.#bySource.delete(source)
-    else this.#bySource.set(source, held)
+    this.#shares.give(source)
     this.#deps.metrics.connectionClosed(named(door))
     if (this.#sockets.size === 0) for (const emptied of this.#emptied.splice(0)) emptied()
   }

@@ -1,27 +1,43 @@
-// Idle connections to origins, kept by scheme, host and port, handed out one request at a time.
+// Connections to origins, found by scheme, host and port: idle HTTP/1.1 ones for one request each, HTTP/2 sessions for many at once.
 
 import type { AddressPolicy } from '../core/address-class.ts'
 import type { Permit } from '../core/rule.ts'
-import type { Dialled, DialTimings } from './dial.ts'
+import type { AlpnOffer, Dialled, DialTimings, HttpProtocol } from './dial.ts'
+import { keyOf, OriginProtocols } from './http2/origin-protocols.ts'
+import { OriginSession } from './http2/origin-session.ts'
+import { OriginSessions, type Provenance } from './http2/origin-sessions.ts'
+import type { ClientLink } from './message.ts'
 import { OriginConnection } from './origin-connection.ts'
+import { Shares } from './shares.ts'
 
 const MAX_IDLE_PER_ORIGIN = 32
 const MAX_IDLE = 1_024
 const MAX_CONNECTIONS = 4_096
+/** Each stream of an HTTP/2 client may need a connection of its own to an origin that speaks HTTP/1.1. */
+const MAX_CONNECTIONS_PER_SOURCE = 2_048
+/** Requests that wait for one session to come about. */
+const MAX_WAITING = 1_024
 /** Idle this long, a connection is closed: shorter than what common origins and load balancers allow (60 s). */
 const IDLE_MS = 30_000
 /** Held across no longer than this, so that a name is resolved and judged again (DNS rebinding, a moved origin). */
 const MAX_AGE_MS = 300_000
 
-export type Connected =
-  | { readonly kind: 'connection'; readonly connection: OriginConnection }
-  | { readonly kind: 'overloaded' }
-  | (Dialled & { readonly kind: 'failed' })
+/** Either sends a request and answers it; which of the two it is concerns nobody but its pool. */
+export type Carrier = OriginConnection | OriginSession
 
-/** When a connection was made, and the addresses that were allowed then. */
-interface Provenance {
-  readonly born: number
-  readonly judgedBy: AddressPolicy
+type NotConnected = Extract<Dialled, { kind: 'failed' }> | { readonly kind: 'overloaded' }
+
+export type Connected =
+  | { readonly kind: 'connected'; readonly carrier: Carrier; readonly timings: DialTimings }
+  | NotConnected
+
+export interface Wanted {
+  readonly permit: Permit
+  /** What its client speaks. */
+  readonly prefers: HttpProtocol
+  readonly link: ClientLink
+  /** Address of the client, null where it has none: for whom the connection is counted. */
+  readonly source: string | null
 }
 
 interface Idle extends Provenance {
@@ -29,46 +45,70 @@ interface Idle extends Provenance {
   readonly timer: NodeJS.Timeout
 }
 
+/** A session that comes about. `done`: null once it can be shared, or the origin has chosen HTTP/1.1. */
+interface Opening {
+  readonly done: Promise<NotConnected | null>
+  waiting: number
+}
+
 export class OriginPool {
-  readonly #dial: (permit: Permit) => Promise<Dialled>
+  readonly #dial: (permit: Permit, offer: AlpnOffer) => Promise<Dialled>
   readonly #addresses: () => AddressPolicy
   readonly #idle = new Map<string, Idle[]>()
+  readonly #sessions: OriginSessions
+  readonly #openings = new Map<string, Opening>()
+  readonly #protocols = new OriginProtocols()
   #idleCount = 0
-  #open = 0
+  readonly #shares: Shares
   #closing = false
 
   /** `addresses` is the policy in force: one that replaced it holds for connections made before, too. */
-  constructor(dial: (permit: Permit) => Promise<Dialled>, addresses: () => AddressPolicy) {
+  constructor(
+    dial: (permit: Permit, offer: AlpnOffer) => Promise<Dialled>,
+    addresses: () => AddressPolicy,
+    bound: number = MAX_CONNECTIONS,
+  ) {
+    this.#shares = new Shares(Math.min(bound, MAX_CONNECTIONS), MAX_CONNECTIONS_PER_SOURCE)
     this.#dial = dial
     this.#addresses = addresses
+    this.#sessions = new OriginSessions(addresses, MAX_AGE_MS)
   }
 
   get open(): number {
-    return this.#open
+    return this.#shares.taken
   }
 
-  /** A kept connection to where the permit leads, or undefined: then `connect`. */
-  idle(permit: Permit): OriginConnection | undefined {
-    return this.#take(keyOf(permit))
-  }
-
-  async connect(permit: Permit): Promise<Connected> {
+  /** A kept one to where the permit leads, to be sent on or discarded; undefined: then `connect`. */
+  kept({ permit, prefers }: Wanted): Carrier | undefined {
     const key = keyOf(permit)
-    if (this.#open >= MAX_CONNECTIONS) return { kind: 'overloaded' }
-    this.#open += 1
-    const judgedBy = this.#addresses()
-    const dialled = await this.#dial(permit)
-    if (dialled.kind === 'failed') {
-      this.#open -= 1
-      return dialled
+    return this.#protocols.expected(permit, prefers) === 'h2' ? this.#sessions.claim(key, null) : this.#take(key)
+  }
+
+  /** A new one; of sessions one that has just come about, but not `not`. To be sent on or discarded. */
+  async connect(wanted: Wanted, not: Carrier | null = null): Promise<Connected> {
+    const { permit, prefers } = wanted
+    let spent = NO_TIMINGS
+    for (;;) {
+      const offer = this.#protocols.expected(permit, prefers) === 'h2' ? 'h2,http/1.1' : 'http/1.1'
+      const made = offer === 'h2,http/1.1' ? await this.#share(wanted, not) : await this.#connectWith(wanted, offer)
+      if (made === null) continue
+      if (made.kind === 'overloaded') return made
+      const timings = sum(spent, made.timings)
+      if (made.kind === 'connected' || made.offerRefused !== true || offer !== 'http/1.1') return { ...made, timings }
+      this.#protocols.learn(permit, 'h2')
+      spent = timings
     }
-    const provenance = { born: performance.now(), judgedBy }
-    const connection = new OriginConnection(dialled, (done) => this.#release(key, done, provenance))
-    connection.onClose(() => {
-      this.#open -= 1
-      this.#forget(key, connection)
-    })
-    return { kind: 'connection', connection }
+  }
+
+  /** What `kept` or `connect` gave, and nobody needs. */
+  discard(carrier: Carrier, why: string): void {
+    if (carrier instanceof OriginSession) carrier.release()
+    else carrier.destroy(why)
+  }
+
+  /** The origin answered that it will serve this over HTTP/1.1 only. */
+  requiresHttp1(permit: Permit): void {
+    this.#protocols.learn(permit, 'http/1.1')
   }
 
   close(): void {
@@ -76,11 +116,75 @@ export class OriginPool {
     this.closeIdle('the proxy is shutting down')
   }
 
-  /** Those that serve a request stay. */
+  /** Those that serve a request stay until they have served it. */
   closeIdle(why: string): void {
     // Collected first: each destroyed connection takes itself off these lists.
     const connections = [...this.#idle.values()].flatMap((list) => list.map((idle) => idle.connection))
     for (const connection of connections) connection.destroy(why)
+    this.#sessions.close()
+  }
+
+  /**
+   * A place on a session, where many ask at once on the same one. Null: what was waited for has come about, ask again.
+   * One dials and does not wait any longer; the others wait until its session says how many requests it takes.
+   */
+  async #share(wanted: Wanted, not: Carrier | null): Promise<Connected | null> {
+    const key = keyOf(wanted.permit)
+    const session = this.#sessions.claim(key, not)
+    if (session !== undefined) return { kind: 'connected', carrier: session, timings: NO_TIMINGS }
+    const opening = this.#openings.get(key)
+    if (opening === undefined) return this.#lead(key, wanted)
+    if (opening.waiting >= MAX_WAITING) return { kind: 'overloaded' }
+    opening.waiting += 1
+    const failed = await opening.done
+    return failed === null && wanted.link.gone ? GONE : failed
+  }
+
+  async #lead(key: string, wanted: Wanted): Promise<Connected> {
+    const connecting = this.#connectWith(wanted, 'h2,http/1.1')
+    const done = connecting.then(shareable).finally(() => this.#openings.delete(key))
+    this.#openings.set(key, { done, waiting: 0 })
+    return connecting
+  }
+
+  async #connectWith({ permit, source }: Wanted, offer: AlpnOffer): Promise<Connected> {
+    if (!this.#shares.take(source)) {
+      await this.#evict()
+      if (!this.#shares.take(source)) return { kind: 'overloaded' }
+    }
+    const judgedBy = this.#addresses()
+    const dialled = await this.#dial(permit, offer)
+    if (dialled.kind === 'failed') {
+      this.#shares.give(source)
+      return dialled
+    }
+    const closed = (): void => this.#shares.give(source)
+    const key = keyOf(permit)
+    const provenance = { born: performance.now(), judgedBy }
+    const { timings } = dialled
+    if (dialled.protocol === 'h2')
+      return { kind: 'connected', carrier: this.#session(key, dialled, provenance, closed), timings }
+    if (offer !== 'http/1.1' && permit.scheme === 'https') this.#protocols.learn(permit, 'http/1.1')
+    const connection = new OriginConnection(dialled, (done) => this.#release(key, done, provenance))
+    connection.onClose(() => {
+      closed()
+      this.#forget(key, connection)
+    })
+    return { kind: 'connected', carrier: connection, timings }
+  }
+
+  #session(
+    key: string,
+    dialled: Extract<Dialled, { kind: 'connected' }>,
+    provenance: Provenance,
+    closed: () => void,
+  ): OriginSession {
+    const session = new OriginSession(dialled, IDLE_MS)
+    session.claim()
+    session.onClose(closed)
+    if (this.#closing) session.drain()
+    else this.#sessions.add(key, session, provenance)
+    return session
   }
 
   #take(key: string): OriginConnection | undefined {
@@ -98,6 +202,17 @@ export class OriginPool {
     }
     this.#idle.delete(key)
     return undefined
+  }
+
+  /** What nobody uses makes room for what somebody needs. Resolves when it is gone, or there is none. */
+  async #evict(): Promise<void> {
+    const [list] = this.#idle.values()
+    const connection = list?.[0]?.connection
+    if (connection === undefined) return
+    await new Promise<void>((resolve) => {
+      connection.onClose(resolve)
+      connection.destroy('another one is needed')
+    })
   }
 
   #release(key: string, connection: OriginConnection, provenance: Provenance): void {
@@ -126,8 +241,30 @@ export class OriginPool {
   }
 }
 
-function keyOf({ scheme, host, port }: Permit): string {
-  return `${scheme} ${host.text} ${port}`
+export const NO_TIMINGS: DialTimings = { dns: null, connect: null, tls: null }
+
+const GONE: NotConnected = {
+  kind: 'failed',
+  reason: 'client_aborted',
+  detail: 'the client went away',
+  timings: NO_TIMINGS,
 }
 
-export const NO_TIMINGS: DialTimings = { dns: null, connect: null, tls: null }
+async function shareable(made: Connected): Promise<NotConnected | null> {
+  if (made.kind !== 'connected') return made
+  if (!(made.carrier instanceof OriginSession)) return null
+  await made.carrier.settled
+  return made.carrier.failure
+}
+
+function sum(first: DialTimings, second: DialTimings): DialTimings {
+  return {
+    dns: added(first.dns, second.dns),
+    connect: added(first.connect, second.connect),
+    tls: added(first.tls, second.tls),
+  }
+}
+
+function added(first: number | null, second: number | null): number | null {
+  return first === null && second === null ? null : (first ?? 0) + (second ?? 0)
+}

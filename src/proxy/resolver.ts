@@ -116,7 +116,9 @@ export class SystemResolver implements Resolver {
   async #hostsTable(): Promise<Map<string, string[]>> {
     const mtimeMs = await modified(this.#options.hostsFile)
     if (this.#hosts?.mtimeMs === mtimeMs) return this.#hosts.table
-    const text = await readFile(this.#options.hostsFile, 'utf8').catch(() => '')
+    const text = await readFile(this.#options.hostsFile, 'utf8').catch(() => null)
+    // Not remembered: what can not be read for want of a descriptor can be a moment later.
+    if (text === null) return this.#hosts?.table ?? new Map<string, string[]>()
     this.#hosts = { mtimeMs, table: parseHosts(text) }
     return this.#hosts.table
   }

@@ -1,11 +1,12 @@
 // Idle connections to origins: kept apart by origin, within bounds, and not for ever.
 
-import { afterEach, beforeEach, expect, it, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { parseAuthority } from '../../src/core/address.ts'
 import type { AddressPolicy } from '../../src/core/address-class.ts'
 import type { Permit } from '../../src/core/rule.ts'
-import type { OriginConnection } from '../../src/proxy/origin-connection.ts'
-import { OriginPool } from '../../src/proxy/origin-pool.ts'
+import type { Dialled } from '../../src/proxy/dial.ts'
+import { OriginConnection } from '../../src/proxy/origin-connection.ts'
+import { NO_TIMINGS, OriginPool, type Wanted } from '../../src/proxy/origin-pool.ts'
 import { type FarEnd, farEnd, get } from './support/far-end.ts'
 
 const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'
@@ -34,17 +35,23 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-/** What of a permit a pool looks at. */
-function permit(authority: string, scheme: 'http' | 'https' = 'https'): Permit {
-  return { scheme, ...parseAuthority(authority, 443) } as Permit
+/** What of a permit a pool looks at, for a client of HTTP/1.1. */
+function permit(authority: string, scheme: 'http' | 'https' = 'https'): Wanted {
+  const link = { gone: false, interrupted: null, onGone: () => undefined, interrupt: () => undefined }
+  return {
+    permit: { scheme, ...parseAuthority(authority, 443) } as Permit,
+    prefers: 'http/1.1',
+    link,
+    source: '192.0.2.1',
+  }
 }
 
-async function acquired(wanted: Permit): Promise<{ connection: OriginConnection; reused: boolean }> {
-  const kept = pool.idle(wanted)
-  if (kept !== undefined) return { connection: kept, reused: true }
+async function acquired(wanted: Wanted): Promise<{ connection: OriginConnection; reused: boolean }> {
+  const kept = pool.kept(wanted)
+  if (kept instanceof OriginConnection) return { connection: kept, reused: true }
   const got = await pool.connect(wanted)
-  if (got.kind !== 'connection') throw new Error(got.kind)
-  return { connection: got.connection, reused: false }
+  if (got.kind !== 'connected' || !(got.carrier instanceof OriginConnection)) throw new Error(got.kind)
+  return { connection: got.carrier, reused: false }
 }
 
 /** Serves one request, after which the pool has the connection back, unless it does not want it. */
@@ -57,7 +64,7 @@ async function release(connection: OriginConnection): Promise<void> {
 const sockets = new WeakMap<OriginConnection, unknown>()
 const socketOf = (connection: OriginConnection): unknown => sockets.get(connection)
 
-async function used(wanted: Permit): Promise<OriginConnection> {
+async function used(wanted: Wanted): Promise<OriginConnection> {
   const { connection, reused } = await acquired(wanted)
   if (!reused) sockets.set(connection, dialled.at(-1)?.dialled.socket)
   await release(connection)
@@ -76,7 +83,7 @@ it('one that is in use is not given out twice', async () => {
   expect(one.connection).not.toBe(two.connection)
 })
 
-it.each<[string, Permit]>([
+it.each<[string, Wanted]>([
   ['another host', permit('b.test')],
   ['a host below', permit('x.a.test')],
   ['another port', permit('a.test:8443')],
@@ -88,7 +95,7 @@ it.each<[string, Permit]>([
 
 it('a new one is made where it is asked for, and the kept one stays', async () => {
   const kept = await used(permit('a.test'))
-  expect(await pool.connect(permit('a.test'))).not.toMatchObject({ connection: kept })
+  expect(await pool.connect(permit('a.test'))).not.toMatchObject({ carrier: kept })
   expect(kept.closed).toBe(false)
 })
 
@@ -165,14 +172,81 @@ it('closing ends the idle ones at once and those in use when they are given back
   expect(busy.closed).toBe(true)
 })
 
+it('the timings of two dials add up, where the origin refused the first offer', async () => {
+  const offers: string[] = []
+  const dial = (offer: string): Dialled => {
+    offers.push(offer)
+    if (offers.length > 1) return { ...farEnd().dialled, timings: { dns: null, connect: 20, tls: 30 } }
+    const timings = { dns: 1, connect: 2, tls: null }
+    return { kind: 'failed', reason: 'upstream_tls', detail: 'alert', offerRefused: true, timings }
+  }
+  pool = new OriginPool(
+    async (_permit, offer) => dial(offer),
+    () => addresses,
+  )
+  expect(await pool.connect(permit('a.test'))).toMatchObject({ timings: { dns: 1, connect: 22, tls: 30 } })
+  expect(offers).toEqual(['http/1.1', 'h2,http/1.1'])
+})
+
 it('counts what is open, and refuses past its bound', async () => {
-  const wanted = permit('a.test')
-  for (let index = 0; index < 4_096; index++) await acquired(wanted)
-  expect(pool.open).toBe(4_096)
-  expect(await pool.connect(wanted)).toEqual({ kind: 'overloaded' })
+  const sources = ['192.0.2.1', '192.0.2.2', '192.0.2.3']
+  // Half of what there is, half of the rest, and so on: at last every new client has one.
+  for (const source of sources) {
+    for (let index = 0; index < 2_048 && pool.open < 4_096 - 2_048 / 2 ** sources.indexOf(source); index++) {
+      await pool.connect({ ...permit('a.test'), source })
+    }
+  }
+  expect(pool.open).toBe(3_584)
+  expect(await pool.connect({ ...permit('a.test'), source: '192.0.2.1' })).toEqual({ kind: 'overloaded' })
   const closed = new Promise((resolve) => void dialled[0]?.near.once('close', resolve))
   dialled[0]?.far.destroy()
   dialled[0]?.near.destroy()
   await closed
-  expect((await pool.connect(wanted)).kind).toBe('connection')
+  expect(pool.open).toBe(3_583)
+  expect((await pool.connect({ ...permit('a.test'), source: '192.0.2.4' })).kind).toBe('connected')
+})
+
+describe('at the bound', () => {
+  const wanted = (authority: string, source: string): Wanted => ({ ...permit(authority), source })
+
+  beforeEach(() => {
+    pool = new OriginPool(
+      () => {
+        const end = farEnd()
+        dialled.push(end)
+        return Promise.resolve(end.dialled)
+      },
+      () => addresses,
+      4,
+    )
+  })
+
+  it('one client leaves room for another', async () => {
+    const kinds = []
+    for (const source of ['192.0.2.1', '192.0.2.1', '192.0.2.1', '192.0.2.2', '192.0.2.3', '192.0.2.4']) {
+      kinds.push((await pool.connect(wanted('a.test', source))).kind)
+    }
+    expect(kinds).toEqual(['connected', 'connected', 'overloaded', 'connected', 'connected', 'overloaded'])
+    expect(pool.open).toBe(4)
+  })
+
+  it('a kept one that nobody uses is closed for one that is needed', async () => {
+    const idle = await used(wanted('idle.test', '192.0.2.1'))
+    expect((await pool.connect(wanted('a.test', '192.0.2.1'))).kind).toBe('connected')
+    expect([(await pool.connect(wanted('a.test', '192.0.2.1'))).kind, idle.closed]).toEqual(['connected', true])
+    expect(pool.open).toBe(2)
+  })
+
+  it('what could not be dialled is not counted', async () => {
+    const failed = { kind: 'failed', reason: 'dns_failed', detail: '', timings: NO_TIMINGS } as const
+    pool = new OriginPool(
+      () => Promise.resolve(failed),
+      () => addresses,
+      4,
+    )
+    for (let index = 0; index < 5; index++) {
+      expect((await pool.connect(wanted('a.test', '192.0.2.1'))).kind).toBe('failed')
+    }
+    expect(pool.open).toBe(0)
+  })
 })
