@@ -51,6 +51,7 @@ export const COLUMNS: readonly Column[] = [
   ofEnd('outcome'),
   ofEnd('reason', 'VARCHAR', 'end_reason'),
   ofEnd('status', 'INTEGER'),
+  ofEnd('grpc_status', 'INTEGER'),
   ofEnd('upstream_address'),
   ofEnd('bytes_sent', 'BIGINT'),
   ofEnd('bytes_received', 'BIGINT'),

@@ -47,6 +47,7 @@ const RECORD_COLUMNS: Readonly<Record<string, string>> = {
   security_flags: 'VARCHAR[]',
   outcome: 'VARCHAR',
   status: 'INTEGER',
+  grpc_status: 'INTEGER',
   upstream_address: 'VARCHAR',
   bytes_sent: 'BIGINT',
   bytes_received: 'BIGINT',

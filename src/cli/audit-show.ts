@@ -2,6 +2,7 @@
 
 import { basename } from 'node:path'
 import type { Command } from 'commander'
+import { GRPC_STATUS_NAMES } from '../core/grpc.ts'
 import { type Batch, lineHead, parseRecord, type TrailRecord } from '../audit/read.ts'
 import { requestId } from './audit-requests.ts'
 import { type SourceFlags, withSource } from './audit-source.ts'
@@ -163,16 +164,23 @@ function decisionRows(decided: TrailRecord): [string, string][] {
 
 function endRows(completed: TrailRecord | undefined): [string, string][] {
   if (completed === undefined) return [['end', 'none in these files: it is open, or the proxy died']]
-  const { outcome, reason, status, security_flags: flags } = completed
+  const { outcome, reason, status, grpc_status: grpc, security_flags: flags } = completed
   const step = (name: string): string => `${name.replace('_', ' ')} ${cell(member(completed, 'timings', name))}`
   const rows: [string, string][] = [
-    ['end', `${cell(outcome)}${reason === null ? '' : ` ${cell(reason)}`}, status ${cell(status)}`],
+    ['end', `${cell(outcome)}${reason === null ? '' : ` ${cell(reason)}`}, status ${cell(status)}${grpcText(grpc)}`],
     ['upstream', cell(completed['upstream_address'])],
     ['bytes', `${cell(completed['bytes_sent'])} sent, ${cell(completed['bytes_received'])} received`],
     ['ms', `${cell(completed['duration_ms'])} (${['dns', 'connect', 'tls', 'first_byte'].map(step).join(', ')})`],
   ]
   if (Array.isArray(flags) && flags.length > 0) rows.push(['flags', flags.map(cell).join(' ')])
   return [...rows, ...contentRows('request', completed), ...contentRows('response', completed)]
+}
+
+/** Nothing where it was no gRPC call. */
+function grpcText(status: unknown): string {
+  if (status === undefined) return ''
+  const name = typeof status === 'number' ? GRPC_STATUS_NAMES[status] : undefined
+  return `, gRPC status ${cell(status)}${name === undefined ? '' : ` ${name}`}`
 }
 
 /** Headers and body, where a rule has them recorded. */

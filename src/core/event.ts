@@ -105,6 +105,8 @@ export interface RequestCompleted {
   readonly outcome: Outcome
   readonly reason: Reason | null
   readonly status: number | null
+  /** Of gRPC calls only: what the client was told, null where it was told nothing. */
+  readonly grpc_status?: number | null
   readonly upstream_address: string | null
   /** Null where the proxy died before the end: nobody counted. */
   readonly bytes_sent: number | null
@@ -136,6 +138,9 @@ export interface TlsRejected {
   readonly host: string | null
   readonly port: number | null
   readonly cause: TlsRejectionCause
+  /** How often clients did not accept our certificate for the host since the start; null for causes that are about something else. */
+  readonly rejections: number | null
+  readonly hint: string | null
 }
 
 interface Tunnel {

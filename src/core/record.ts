@@ -79,7 +79,9 @@ function encodeEvent(event: AuditEvent, cut: string[]): string {
         text('sni', event.sni, MAX_TEXT, cut) +
         text('host', event.host, MAX_TEXT, cut) +
         number('port', event.port) +
-        text('cause', event.cause, MAX_TEXT, cut)
+        text('cause', event.cause, MAX_TEXT, cut) +
+        number('rejections', event.rejections) +
+        text('hint', event.hint, MAX_TEXT, cut)
       )
     case 'tunnel.opened':
       return text('request_id', event.request_id, MAX_TEXT, cut) + text('kind', event.kind, MAX_TEXT, cut)
@@ -159,6 +161,7 @@ function completed(event: RequestCompleted, cut: string[]): string {
     text('outcome', event.outcome, MAX_TEXT, cut) +
     text('reason', event.reason, MAX_TEXT, cut) +
     number('status', event.status) +
+    (event.grpc_status === undefined ? '' : number('grpc_status', event.grpc_status)) +
     text('upstream_address', event.upstream_address, MAX_TEXT, cut) +
     number('bytes_sent', event.bytes_sent) +
     number('bytes_received', event.bytes_received) +

@@ -9,7 +9,7 @@ import type { RequestFacts } from '../core/subject.ts'
 import type { ClientIdentity, Connection } from './connection.ts'
 import type { Deps, Judgement } from './deps.ts'
 import type { ClientLink } from './message.ts'
-import type { SentSoFar } from './origin-connection.ts'
+import type { SentSoFar } from './origin-message.ts'
 import { BodyTap, recordedFields, tapped } from './recording.ts'
 import type { OutgoingBody, UpstreamTimings } from './upstream.ts'
 
@@ -19,6 +19,18 @@ export interface Decision {
   readonly rule: string | null
   readonly reason: Reason | null
 }
+
+/** What was refused by us after the decision; everything else that goes wrong on the way is the other side's doing. */
+const OUTCOME_OF: ReadonlyMap<Reason, Outcome> = new Map([
+  ['address_denied', 'refused'],
+  ['self', 'refused'],
+  ['malformed', 'refused'],
+  ['client_timeout', 'refused'],
+  ['request_too_large', 'refused'],
+  ['response_too_large', 'refused'],
+  ['overloaded', 'refused'],
+  ['client_aborted', 'client_aborted'],
+])
 
 const OUTCOME_OF_LOSS = {
   client_aborted: 'client_aborted',
@@ -51,6 +63,10 @@ export class Attempt {
   facts: RequestFacts | null = null
   /** Of the request, null where there are none to record. */
   headers: RawHeaders | null = null
+  /** The request is a gRPC call. */
+  grpc = false
+  /** What its client was told, null as long as it was not. */
+  grpcStatus: number | null = null
   #level: AuditLevel = 'metadata'
   #responseHeaders: RawHeaders | null = null
   #requestBody: BodyTap | null = null
@@ -135,6 +151,12 @@ export class Attempt {
     this.outcome = OUTCOME_OF_LOSS[why]
   }
 
+  /** It came to no good end, `reason` says whose doing it was: the proxy's, the client's, or else `otherwise`. */
+  broke(reason: Reason, otherwise: 'failed' | 'upstream_aborted'): void {
+    this.reason = reason
+    this.outcome = OUTCOME_OF.get(reason) ?? otherwise
+  }
+
   /** Writes the end. Called once, from a `finally`; a decision that could not be written has no end either. */
   complete(): void {
     if (this.#ended || !this.#decided) return
@@ -154,6 +176,7 @@ export class Attempt {
         outcome: this.outcome,
         reason: this.reason,
         status: this.status,
+        ...(this.grpc ? { grpc_status: this.grpcStatus } : {}),
         upstream_address: this.upstreamAddress,
         bytes_sent: this.sent.bytes,
         bytes_received: this.bytesReceived,
@@ -182,6 +205,19 @@ export class Attempt {
     if (this.#level === 'metadata') return
     this.#responseHeaders = headers
     if (this.#level === 'body') this.#responseBody = new BodyTap(this.judgement.bodyPrefix, headers)
+  }
+
+  /** The origin has switched protocols: what hears of the payload each way, null where the rule has no bodies recorded. */
+  recordTunnel(
+    headers: RawHeaders,
+    encoding: string | null,
+  ): { readonly sent: BodyTap; readonly received: BodyTap } | null {
+    if (this.#level !== 'metadata') this.#responseHeaders = headers
+    if (this.#level !== 'body') return null
+    // SECURITY: what an extension has made of a payload can not be searched for secrets, so nothing of it is shown.
+    const about = encoding === null ? [] : ['content-encoding', encoding]
+    const tap = (): BodyTap => new BodyTap(this.judgement.bodyPrefix, about)
+    return { sent: (this.#requestBody = tap()), received: (this.#responseBody = tap()) }
   }
 
   received(data: Buffer): void {

@@ -1,9 +1,11 @@
 // The request, top to bottom: judged, written down, sent, relayed, ended.
 
 import { endToEndInterimHeaders } from '../core/framing.ts'
+import { GRPC_STATUS_OF, isGrpc } from '../core/grpc.ts'
+import { serializeHead } from '../core/http1.ts'
 import type { Route } from '../core/revocation.ts'
 import { judge, type Proceed, type Refused, refused } from './judge.ts'
-import { refusalAnswer } from './answer.ts'
+import { grpcRefusal, refusalAnswer } from './answer.ts'
 import { Attempt } from './attempt.ts'
 import type { Connection } from './connection.ts'
 import type { Deps } from './deps.ts'
@@ -11,6 +13,8 @@ import { recordMalformed } from './malformed.ts'
 import type { ClientLink, IncomingRequest, MalformedInput, ResponseSink } from './message.ts'
 import { relay } from './relay.ts'
 import { watchRequest } from './revocation.ts'
+import type { Sending } from './upstream.ts'
+import { serveWebSocket } from './websocket.ts'
 
 /**
  * Resolves when the sink was ended or aborted and the end of the attempt was handed to the trail: to where the request was
@@ -19,11 +23,13 @@ import { watchRequest } from './revocation.ts'
 export async function exchange(connection: Connection, incoming: IncomingRequest, deps: Deps): Promise<Route | null> {
   const attempt = new Attempt(connection, incoming.protocol, deps)
   attempt.headers = incoming.head.headers
+  attempt.grpc = incoming.protocol === 'h2' && isGrpc(incoming.head.headers)
   const { sink } = incoming
   try {
     const judged = await judge(connection, incoming, attempt, deps)
     if (judged.kind === 'refused') {
       await refuse(attempt, sink, judged)
+      recordAmbiguity(attempt, incoming, deps)
       return null
     }
     await proceed(attempt, incoming, judged, deps)
@@ -33,6 +39,13 @@ export async function exchange(connection: Connection, incoming: IncomingRequest
     if (!sink.started) sink.abort()
     attempt.complete()
   }
+}
+
+/** A head that can be read and has no one meaning (two lengths, a coding and a length): the code tells an attack from a slip. */
+function recordAmbiguity(attempt: Attempt, { head, framing }: IncomingRequest, deps: Deps): void {
+  if (framing.kind !== 'refused' || framing.reason !== 'malformed' || !attempt.decided) return
+  const bytes = serializeHead(`${head.method} ${head.target} HTTP/${head.version}`, head.headers)
+  recordMalformed(attempt, { reason: framing.reason, code: framing.code, bytes }, deps)
 }
 
 async function proceed(attempt: Attempt, incoming: IncomingRequest, judged: Proceed, deps: Deps): Promise<void> {
@@ -50,39 +63,40 @@ async function proceed(attempt: Attempt, incoming: IncomingRequest, judged: Proc
 
 async function forward(attempt: Attempt, incoming: IncomingRequest, judged: Proceed, deps: Deps): Promise<void> {
   const { sink, link, head } = incoming
-  const result = await deps.upstream.send(judged.permit, {
+  const { permit, handshake } = judged
+  // A stream of calls is open for hours, with nothing to say for most of them; its client sets the deadline (`grpc-timeout`).
+  if (attempt.grpc) incoming.body?.mayPause?.()
+  const sending: Sending = {
     headers: head.headers,
     body: attempt.recordRequestBody(judged.body),
     link,
     sent: attempt.sent,
+    source: judged.asker.source,
+    prefers: incoming.protocol === 'h2' ? 'h2' : 'http/1.1',
     onInformational: (status, headers) => sink.informational(status, endToEndInterimHeaders(headers)),
-  })
+  }
+  const result = await (handshake === null
+    ? deps.upstream.send(permit, sending)
+    : deps.upstream.upgrade(permit, handshake, sending))
   attempt.upstreamAddress = result.address
   attempt.timings = result.timings
+  if (result.kind === 'switched') {
+    const refusal = await serveWebSocket(attempt, incoming, judged, result, deps)
+    return refusal === null ? undefined : failUpstream(attempt, sink, refusal.reason, refusal.hint)
+  }
   if (link.gone) return abandon(attempt, sink, link)
   if (result.kind === 'failed') return failUpstream(attempt, sink, result.reason, result.detail)
-  const limit = attempt.judgement.mode === 'observe' ? null : judged.permit.limits.responseBytes
+  const limit = attempt.judgement.mode === 'observe' ? null : permit.limits.responseBytes
   if (limit !== null && (result.length ?? 0) > limit) {
+    result.cancel('the answer is over the limit')
     return failUpstream(attempt, sink, 'response_too_large', `the answer has ${result.length} bytes`)
   }
   await relay(result, incoming, limit, attempt)
 }
 
-/** What was refused by us after the decision; everything else that goes wrong on the way is a failure. */
-const OUTCOME_OF: ReadonlyMap<Refused['reason'], Attempt['outcome']> = new Map([
-  ['address_denied', 'refused'],
-  ['self', 'refused'],
-  ['malformed', 'refused'],
-  ['client_timeout', 'refused'],
-  ['request_too_large', 'refused'],
-  ['response_too_large', 'refused'],
-  ['overloaded', 'refused'],
-  ['client_aborted', 'client_aborted'],
-])
-
 /** The decision stays as it was written; what became of it is the outcome. */
 function failUpstream(attempt: Attempt, sink: ResponseSink, reason: Refused['reason'], detail: string): void {
-  attempt.outcome = OUTCOME_OF.get(reason) ?? 'failed'
+  attempt.broke(reason, 'failed')
   answer(attempt, sink, refused(reason, detail))
 }
 
@@ -102,8 +116,8 @@ export async function refuse(attempt: Attempt, sink: ResponseSink, judged: Refus
 }
 
 function answer(attempt: Attempt, sink: ResponseSink, judged: Refused): void {
-  const { facts } = attempt
-  const reply = refusalAnswer({
+  const { facts, grpc } = attempt
+  const reply = (grpc ? grpcRefusal : refusalAnswer)({
     ...judged,
     client: attempt.client.name,
     method: facts?.method ?? null,
@@ -113,14 +127,15 @@ function answer(attempt: Attempt, sink: ResponseSink, judged: Refused): void {
   })
   attempt.reason = judged.reason
   attempt.status = reply.status
-  const headless = facts?.method === 'HEAD'
+  if (grpc) attempt.grpcStatus = GRPC_STATUS_OF[judged.reason]
+  const body = facts?.method === 'HEAD' ? null : reply.body
   sink.head(
     reply.status,
     reply.statusText,
     reply.headers,
-    headless ? { kind: 'none' } : { kind: 'length', length: reply.body.length },
+    body === null ? { kind: 'none' } : { kind: 'length', length: body.length },
   )
-  if (!headless) sink.write(reply.body)
+  if (body !== null) sink.write(body)
   sink.end([])
 }
 

@@ -1,6 +1,8 @@
 // Passes an origin's answer on to the client as it arrives, counted, with backpressure, and never as more whole than it was.
 
 import { endToEndResponseHeaders } from '../core/framing.ts'
+import { grpcStatus } from '../core/grpc.ts'
+import type { Reason } from '../core/refusal.ts'
 import type { Attempt } from './attempt.ts'
 import type { IncomingRequest, ResponseLength } from './message.ts'
 import type { Sent } from './upstream.ts'
@@ -29,14 +31,17 @@ export async function relay(
       attempt.lost(link)
       return sink.abort()
     }
-    if (part.kind === 'failed') return broken(attempt, sink, 'upstream_aborted', part.reason)
+    if (part.kind === 'failed') return broken(attempt, sink, part.reason)
     if (part.kind === 'end') {
-      sink.end(part.trailers)
+      // Where nothing failed before its first message, the status comes in trailers, and else in the head.
+      if (attempt.grpc) attempt.grpcStatus = grpcStatus(part.trailers) ?? grpcStatus(response.head.headers)
+      // SECURITY: an Alt-Svc that comes last invites as well.
+      sink.end(part.trailers.length === 0 ? part.trailers : endToEndResponseHeaders(part.trailers))
       attempt.outcome = 'completed'
       return
     }
     attempt.received(part.data)
-    if (limit !== null && attempt.bytesReceived > limit) return broken(attempt, sink, 'refused', 'response_too_large')
+    if (limit !== null && attempt.bytesReceived > limit) return broken(attempt, sink, 'response_too_large')
     if (!sink.write(part.data)) await sink.drained()
   }
 }
@@ -47,13 +52,7 @@ function lengthOf(method: string, response: Response): ResponseLength {
   return response.length === null ? { kind: 'stream' } : { kind: 'length', length: response.length }
 }
 
-function broken(
-  attempt: Attempt,
-  sink: IncomingRequest['sink'],
-  outcome: Attempt['outcome'],
-  reason: NonNullable<Attempt['reason']>,
-): void {
-  attempt.outcome = outcome
-  attempt.reason = reason
+function broken(attempt: Attempt, sink: IncomingRequest['sink'], reason: Reason): void {
+  attempt.broke(reason, 'upstream_aborted')
   sink.abort()
 }

@@ -145,6 +145,25 @@ describe('show', () => {
     })
   })
 
+  it.each([
+    [7, /^end +refused denied_by_rule, status 200, gRPC status 7 PERMISSION_DENIED$/m],
+    [99, /^end +refused denied_by_rule, status 200, gRPC status 99$/m],
+    [null, /^end +refused denied_by_rule, status 200, gRPC status -$/m],
+  ])('names the status of a gRPC call: %s', async (grpc, row) => {
+    const calls = new Fixture()
+    try {
+      await calls.open()
+      const id = await calls.request({
+        completed: { outcome: 'refused', reason: 'denied_by_rule', status: 200, grpc_status: grpc },
+      })
+      await calls.trail.close()
+      const { out } = await run(audit, ['show', id, calls.path])
+      expect(out.replaceAll(/^ +/gm, '')).toMatch(row)
+    } finally {
+      await calls.remove()
+    }
+  })
+
   it('says no to what is not there', async () => {
     expect(await show('01JD8Y6Z3M7Q2W4E6R8T0Y1VZZ')).toMatchObject({ code: EXIT.no, out: '' })
     const { message } = await show('\u001b[2J')

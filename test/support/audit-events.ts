@@ -79,6 +79,8 @@ export const SAMPLES: readonly AuditEvent[] = [
     upstream_address: null,
     security_flags: ['trailer_dropped:x'],
   },
+  { ...COMPLETED, grpc_status: 0 },
+  { ...COMPLETED, outcome: 'upstream_aborted', reason: 'upstream_unreachable', grpc_status: null },
   {
     event: 'request.malformed',
     request_id: DECIDED.request_id,
@@ -100,6 +102,8 @@ export const SAMPLES: readonly AuditEvent[] = [
     host: 'api.github.com',
     port: 443,
     cause: 'certificate_rejected',
+    rejections: 3,
+    hint: 'the client did not accept our certificate for api.github.com, 3 times: trust the CA (docs/ca.md)',
   },
   {
     ...DECIDED,
