@@ -18,10 +18,12 @@ import { createLimiter } from '../limits/limiter.ts'
 import { NameServer } from '../jail/dns/server.ts'
 import type { Deps, Judgement } from '../proxy/deps.ts'
 import { DEADLINES, type Deadlines } from '../proxy/deadlines.ts'
+import { connectionBound, descriptorLimit } from '../proxy/descriptors.ts'
 import { originalDestination } from '../proxy/original-destination.ts'
 import { Live } from '../proxy/live.ts'
 import { type ListenerDoor, type ListeningSocket, Listeners } from '../proxy/listener.ts'
 import { PEEK_DEADLINES, type PeekDeadlines } from '../proxy/peek.ts'
+import { Rejections } from '../proxy/rejections.ts'
 import { type Resolver, systemResolver } from '../proxy/resolver.ts'
 import { Upstream } from '../proxy/upstream.ts'
 import { openAuthority } from '../tls/authority.ts'
@@ -124,12 +126,16 @@ export async function startProxy(
   let rejected: string | null = null
   const self = new SelfCheck(now)
   const isSelf = (address: string, port: number): boolean => self.isSelf(address, port)
-  const upstream = new Upstream({
-    resolver: ground.resolver,
-    addresses: () => judgement.addresses,
-    isSelf,
-    secureContext: () => secureContext,
-  })
+  const bound = connectionBound(descriptorLimit())
+  const upstream = new Upstream(
+    {
+      resolver: ground.resolver,
+      addresses: () => judgement.addresses,
+      isSelf,
+      secureContext: () => secureContext,
+    },
+    bound,
+  )
   const deps: Deps = {
     judgement: () => judgement,
     trail,
@@ -138,6 +144,7 @@ export async function startProxy(
     limiter: createLimiter(),
     live,
     leaves,
+    rejections: new Rejections(),
     upstream,
     isSelf,
     now,
@@ -148,7 +155,8 @@ export async function startProxy(
     draining: () => draining,
     onDecision: ground.onDecision,
   }
-  const listeners = new Listeners(deps, (error) => log.error({ err: error }, 'a connection failed unexpectedly'))
+  const onFault = (error: unknown): void => log.error({ err: error }, 'a connection failed unexpectedly')
+  const listeners = new Listeners(deps, onFault, bound)
   const nameServer = new NameServer({
     ...deps,
     settings: () => dns,

@@ -15,6 +15,7 @@ import type { Deadlines } from './deadlines.ts'
 import type { Live } from './live.ts'
 import type { OriginalDestination } from './original-destination.ts'
 import type { PeekDeadlines } from './peek.ts'
+import type { Rejections } from './rejections.ts'
 import type { Upstream } from './upstream.ts'
 
 /** The policy in force and what is recorded of it. Read once for each decision: a reload swaps the whole value. */
@@ -42,6 +43,7 @@ export interface Deps {
   /** What is open and is judged again at a reload. */
   readonly live: Live
   readonly leaves: Leaves
+  readonly rejections: Rejections
   readonly upstream: Upstream
   readonly originalDestination: (socket: Socket) => OriginalDestination
   /** One of our own listeners, by any address of this machine. */

@@ -29,16 +29,25 @@ export interface DialTimings {
   readonly tls: number | null
 }
 
+/** What is spoken on a connection, by its ALPN name (RFC 7301). */
+export type HttpProtocol = 'h2' | 'http/1.1'
+
+/** What an origin is offered, its first choice first. An origin that chooses nothing speaks HTTP/1.1. */
+export type AlpnOffer = 'http/1.1' | 'h2,http/1.1'
+
 export type Dialled =
   | {
       readonly kind: 'connected'
       readonly socket: Socket
+      /** The TCP socket under it; `socket` itself without TLS. */
+      readonly raw: Socket
       readonly address: string
+      readonly protocol: HttpProtocol
       readonly timings: DialTimings
       /** Whether the connection ended although its peer had not closed it: what it sent may lack its end. */
       readonly cutOff: () => boolean
     }
-  | { readonly kind: 'failed'; readonly reason: Reason; readonly detail: string; readonly timings: DialTimings }
+  | (Failure & { readonly timings: DialTimings })
 
 export interface DialerOptions {
   readonly resolver: Resolver
@@ -49,7 +58,13 @@ export interface DialerOptions {
 }
 
 type Checked = { readonly kind: 'addresses'; readonly addresses: readonly string[] } | Failure
-type Failure = { readonly kind: 'failed'; readonly reason: Reason; readonly detail: string }
+type Failure = {
+  readonly kind: 'failed'
+  readonly reason: Reason
+  readonly detail: string
+  /** The origin speaks nothing of what was offered: its no_application_protocol alert (RFC 7301 §3.2). */
+  readonly offerRefused?: boolean
+}
 type Secured = { readonly kind: 'socket'; readonly socket: TLSSocket; readonly cutOff: () => boolean }
 
 const fail = (reason: Reason, detail: string): Failure => ({ kind: 'failed', reason, detail })
@@ -78,7 +93,7 @@ export class Dialer {
     return resolution
   }
 
-  async dial(permit: Permit): Promise<Dialled> {
+  async dial(permit: Permit, offer: AlpnOffer = 'http/1.1'): Promise<Dialled> {
     const started = performance.now()
     const checked = await this.check(permit)
     const checkedBy = this.#options.addresses()
@@ -95,13 +110,23 @@ export class Dialer {
     if (forbidden !== null) return { ...forbidden, timings }
     // Plain TCP has no close of its own: its FIN is all there is. A permit for CONNECT is for bytes whose TLS is not ours.
     if (permit.scheme === 'http' || permit.method === 'CONNECT')
-      return { kind: 'connected', socket: tcp.socket, address, timings, cutOff: () => false }
-    const tls = await this.#secure(tcp.socket, permit)
+      return {
+        kind: 'connected',
+        socket: tcp.socket,
+        raw: tcp.socket,
+        address,
+        protocol: 'http/1.1',
+        timings,
+        cutOff: () => false,
+      }
+    const tls = await this.#secure(tcp.socket, permit, offer)
     const done = { ...timings, tls: performance.now() - connected }
     if (tls.kind === 'failed') return { ...tls, timings: done }
     const forbiddenSince = recheck()
     if (forbiddenSince !== null) return { ...forbiddenSince, timings: done }
-    return { kind: 'connected', socket: tls.socket, address, timings: done, cutOff: tls.cutOff }
+    const protocol = tls.socket.alpnProtocol === 'h2' ? 'h2' : 'http/1.1'
+    const { socket, cutOff } = tls
+    return { kind: 'connected', socket, raw: tcp.socket, address, protocol, timings: done, cutOff }
   }
 
   /** SECURITY: a reload may have forbidden the address while it was dialled; what was connected by then is not used. */
@@ -115,7 +140,8 @@ export class Dialer {
     return fail('address_denied', `${remoteAddress} is a ${judged.cls} address`)
   }
 
-  #secure(socket: Socket, permit: Permit): Promise<Secured | Failure> {
+  #secure(socket: Socket, permit: Permit, offer: AlpnOffer): Promise<Secured | Failure> {
+    // Of any offer: what is spoken is chosen anew when a session is resumed (RFC 7301 §3.1).
     const key = `${permit.host.text}:${permit.port}`
     const session = this.#sessions.get(key)
     return new Promise((resolve) => {
@@ -128,7 +154,7 @@ export class Dialer {
         // SECURITY: an origin whose certificate is not verified never sees a byte of the request.
         rejectUnauthorized: true,
         checkServerIdentity: checkIdentity,
-        ALPNProtocols: ['http/1.1'],
+        ALPNProtocols: offer.split(','),
         ...(session === undefined ? {} : { session }),
       })
       const cutOff = watchForCutOff(tls, socket)
@@ -145,7 +171,7 @@ export class Dialer {
       const onClose = (): void => settle(fail('upstream_tls', 'closed during the handshake'))
       tls.once('secureConnect', () => settle({ kind: 'socket', socket: tls, cutOff }))
       // Stays for the life of the socket: an error without a listener would end the process.
-      tls.on('error', (error: NodeJS.ErrnoException) => settle(fail('upstream_tls', tlsDetail(error))))
+      tls.on('error', (error: NodeJS.ErrnoException) => settle(tlsFailure(error)))
       tls.once('close', onClose)
       tls.on('session', (ticket: Buffer) => this.#rememberSession(key, ticket))
     })
@@ -203,6 +229,11 @@ function checkIdentity(host: string, certificate: PeerCertificate): Error | unde
     code: 'ERR_TLS_CERT_ALTNAME_INVALID',
     reason: 'it has no subjectAltName',
   })
+}
+
+function tlsFailure(error: NodeJS.ErrnoException): Failure {
+  const failure = fail('upstream_tls', tlsDetail(error))
+  return error.code?.endsWith('_ALERT_NO_APPLICATION_PROTOCOL') === true ? { ...failure, offerRefused: true } : failure
 }
 
 /** `reason` repeats what the origin's certificate says, which may be anything. */

@@ -10,7 +10,8 @@ import type { Route } from '../core/revocation.ts'
 import { Attempt } from './attempt.ts'
 import { bound, type ClientIdentity, type Connection, peerAddress, unnamed } from './connection.ts'
 import type { Deps } from './deps.ts'
-import { exchange, exchangeMalformed, refuse } from './exchange.ts'
+import { exchange, refuse } from './exchange.ts'
+import { refuseMalformed } from './foreign.ts'
 import { Http1Connection } from './http1-connection.ts'
 import { leafFor, type ReadyLeaf, serveInside } from './inside.ts'
 import type { Tracked } from './tracked.ts'
@@ -37,15 +38,21 @@ export async function serveExplicit(socket: Socket, deps: Deps, tracked: Tracked
   }
   let tunnel: (() => Promise<void>) | null = null
   let last: Route | null = null
+  let silent = true
   const http = new Http1Connection(
     socket,
     socket,
     {
       request: async (incoming) => {
+        silent = false
         last = (await exchange(connection, incoming, deps)) ?? last
       },
-      malformed: (input, sink, link) => exchangeMalformed(connection, input, sink, link, deps),
+      malformed: (input, sink, link) => {
+        silent = false
+        return refuseMalformed(connection, input, { socket, sink, link }, deps)
+      },
       connect: async (head, sink, _link, takeOver) => {
+        silent = false
         const opened = await openTunnel(connection, head, sink, deps)
         if (opened === null) return false
         const rest = takeOver()
@@ -64,6 +71,7 @@ export async function serveExplicit(socket: Socket, deps: Deps, tracked: Tracked
     untrack()
     unwatch()
   }
+  if (silent) deps.metrics.connectionSilent(connection.door)
   await (tunnel as (() => Promise<void>) | null)?.()
 }
 

@@ -4,19 +4,21 @@ import type { Socket } from 'node:net'
 import { type Authority, parseServerName, sameHost } from '../core/address.ts'
 import { identify } from '../core/identity.ts'
 import { couldAllow, decide, permitPassthrough } from '../core/policy.ts'
-import type { TlsRejectionCause } from '../core/record.ts'
 import type { Reason } from '../core/refusal.ts'
 import type { Route } from '../core/revocation.ts'
 import { Attempt } from './attempt.ts'
 import { bound, type Connection, unnamed } from './connection.ts'
 import type { Deps } from './deps.ts'
-import { exchange, exchangeMalformed } from './exchange.ts'
+import { exchange } from './exchange.ts'
+import { refuseMalformed } from './foreign.ts'
+import { serveHttp2 } from './http2/serve.ts'
 import { Http1Connection, type Http1Events } from './http1-connection.ts'
 import { refused } from './judge.ts'
 import { lingerThenClose } from './linger.ts'
 import { recordMalformed } from './malformed.ts'
 import type { MalformedInput } from './message.ts'
 import { type Peeked, peek } from './peek.ts'
+import { recordRejection } from './rejections.ts'
 import { watchIdle, watchSilent } from './revocation.ts'
 import { splice } from './splice.ts'
 import { alertAndClose, terminate } from './terminate.ts'
@@ -53,6 +55,8 @@ export async function serveInside(
   unwatch?.()
   switch (peeked.kind) {
     case 'nothing':
+      // A server that speaks first would be waited for in vain: nothing was dialled (CONTRACT §4: no attempt).
+      deps.metrics.connectionSilent(connection.door)
       socket.destroy()
       return
     case 'slow':
@@ -107,10 +111,13 @@ async function serveTls(
   const leaf = opened.leaf ?? leafFor(connection, named.authority, deps)
   if (leaf.kind === 'refused') return refuseHandshake(socket, connection, leaf.reason, leaf.why, deps)
   const terminated = await terminate(socket, leaf.context)
-  if (terminated.kind === 'rejected') return rejected(connection, terminated.cause, deps)
+  if (terminated.kind === 'rejected') return recordRejection(connection, terminated.cause, deps)
   const since = performance.now()
-  const served = await serveHttp(terminated.socket, socket, connection, deps, tracked)
-  if (!served && performance.now() - since < REJECTED_WITHIN_MS) rejected(connection, 'closed_without_request', deps)
+  const serve = terminated.protocol === 'h2' ? serveHttp2 : serveHttp
+  const served = await serve(terminated.socket, socket, connection, deps, tracked)
+  if (served) return
+  if (performance.now() - since < REJECTED_WITHIN_MS) recordRejection(connection, 'closed_without_request', deps)
+  else deps.metrics.connectionSilent(connection.door)
 }
 
 type Named =
@@ -194,7 +201,7 @@ async function serveHttp(
     },
     malformed: (input, sink, link) => {
       served = true
-      return exchangeMalformed(connection, input, sink, link, deps)
+      return refuseMalformed(connection, input, { socket, sink, link }, deps)
     },
     // A CONNECT inside a connection that is already bound is a tunnel in a tunnel: it names a second destination.
     connect: async (head, sink, link) => {
@@ -244,20 +251,4 @@ async function refuseBytes(socket: Socket, opened: Opened, input: MalformedInput
   if (!socket.destroyed) alertAndClose(socket, 'decode_error')
   lingerThenClose(socket, false)
   attempt.complete()
-}
-
-function rejected(connection: Connection, cause: TlsRejectionCause, deps: Deps): void {
-  deps.metrics.tlsRejected(cause)
-  deps.trail
-    .append({
-      event: 'tls.rejected',
-      connection_id: connection.id,
-      door: connection.door,
-      client: { name: connection.client?.name ?? 'anonymous', source: connection.source },
-      sni: connection.sni === null ? null : deps.redactor.name(connection.sni),
-      host: connection.names.expected === null ? null : deps.redactor.name(connection.names.expected.host.text),
-      port: connection.names.expected?.port ?? null,
-      cause,
-    })
-    .catch(() => undefined)
 }

@@ -7,7 +7,7 @@ import type { TlsRejectionCause } from '../core/record.ts'
 const HANDSHAKE_DEADLINE_MS = 10_000
 
 export type Terminated =
-  | { readonly kind: 'secure'; readonly socket: TLSSocket }
+  | { readonly kind: 'secure'; readonly socket: TLSSocket; readonly protocol: 'h2' | 'http/1.1' }
   | { readonly kind: 'rejected'; readonly cause: TlsRejectionCause }
 
 /** By error code of Node.js; alerts that the client sent by their own name. */
@@ -36,8 +36,8 @@ const CAUSE_BY_CODE: ReadonlyMap<string, TlsRejectionCause> = new Map([
 /** In which version an alert came up; OpenSSL 3.2 renamed the first to the second. */
 const ALERT_PREFIX = /^ERR_SSL_(?:SSLV3|SSL\/TLS|TLSV1|TLSV13)_(?=ALERT_)/
 
-/** A client that insists on anything else gets `no_application_protocol`, never a guess. curl --http1.0 asks for the second. */
-const ALPN_PROTOCOLS = ['http/1.1', 'http/1.0']
+/** In our order of preference. A client that insists on anything else gets `no_application_protocol`, never a guess. curl --http1.0 asks for the last. */
+const ALPN_PROTOCOLS = ['h2', 'http/1.1', 'http/1.0']
 
 export function terminate(
   socket: Socket,
@@ -64,7 +64,9 @@ export function terminate(
     tls.on('_tlsError', onError)
     tls.on('close', () => reject('closed'))
     tls.on('end', () => reject('closed'))
-    tls.once('secure', () => settle({ kind: 'secure', socket: tls }))
+    tls.once('secure', () => {
+      settle({ kind: 'secure', socket: tls, protocol: tls.alpnProtocol === 'h2' ? 'h2' : 'http/1.1' })
+    })
   })
 }
 

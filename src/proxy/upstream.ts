@@ -2,19 +2,25 @@
 
 import { formatAuthority } from '../core/address.ts'
 import { endToEndRequestHeaders } from '../core/framing.ts'
-import type { RawHeaders, StatusHead } from '../core/http1.ts'
+import { isGrpc } from '../core/grpc.ts'
+import { headerValue, type RawHeaders, type StatusHead } from '../core/http1.ts'
 import type { Reason } from '../core/refusal.ts'
 import type { Permit } from '../core/rule.ts'
-import { type Dialled, Dialer, type DialerOptions, type DialTimings } from './dial.ts'
+import type { Handshake } from '../core/websocket.ts'
+import { type Dialled, Dialer, type DialerOptions, type DialTimings, type HttpProtocol } from './dial.ts'
+import { RepeatableBody } from './http2/origin-repeat.ts'
+import { OriginSession } from './http2/origin-session.ts'
 import type { BodyReader, ClientLink } from './message.ts'
-import type { OriginConnection, SentSoFar } from './origin-connection.ts'
-import { NO_TIMINGS, OriginPool } from './origin-pool.ts'
+import type { OriginAnswer, OriginRequest, SentSoFar } from './origin-message.ts'
+import { type Carrier, NO_TIMINGS, OriginPool, type Wanted } from './origin-pool.ts'
+import { requestUpgrade, type Switched } from './upgrade.ts'
 
 const DEFAULT_PORT = { http: 80, https: 443 } as const
+const GONE = 'the client went away'
 /** RFC 9110 §9.2.2: these may be sent again when a kept-alive connection turned out to be closed. */
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'TRACE'])
 
-/** The body as it will be framed; `length` null: in chunks. */
+/** The body as it will be framed; `length` null: in chunks, or to the end of the stream. */
 export interface OutgoingBody {
   readonly reader: BodyReader
   readonly length: number | null
@@ -25,7 +31,14 @@ export interface UpstreamTimings extends DialTimings {
 }
 
 export type Sent = { readonly address: string | null; readonly timings: UpstreamTimings } & (
-  | { readonly kind: 'response'; readonly head: StatusHead; readonly length: number | null; readonly body: BodyReader }
+  | {
+      readonly kind: 'response'
+      readonly head: StatusHead
+      readonly length: number | null
+      readonly body: BodyReader
+      /** The rest of the body is not wanted. */
+      readonly cancel: (why: string) => void
+    }
   | { readonly kind: 'failed'; readonly reason: Reason; readonly detail: string }
 )
 
@@ -34,28 +47,40 @@ export interface Sending {
   readonly body: OutgoingBody | null
   readonly link: ClientLink
   readonly sent: SentSoFar
+  /** What the client speaks. */
+  readonly prefers: HttpProtocol
+  /** Its address, null where it has none. */
+  readonly source: string | null
   onInformational(status: number, headers: RawHeaders): void
+}
+
+/** `again`: what may be sent once more, elsewhere than on `carrier`; null: nothing. */
+interface Tried {
+  readonly sent: Sent
+  readonly carrier: Carrier | null
+  readonly again: OriginRequest | null
 }
 
 export class Upstream {
   readonly #dialer: Dialer
   readonly #pool: OriginPool
 
-  constructor(options: DialerOptions) {
+  /** `bound`: connections to origins, all together. */
+  constructor(options: DialerOptions, bound?: number) {
     this.#dialer = new Dialer(options)
-    this.#pool = new OriginPool((permit) => this.#dialer.dial(permit), options.addresses)
+    this.#pool = new OriginPool((permit, offer) => this.#dialer.dial(permit, offer), options.addresses, bound)
   }
 
-  /** A connection of the caller's own to what the permit names, never pooled. */
+  /** A connection of the caller's own to what the permit names, never pooled. Over TLS it offers HTTP/1.1 alone. */
   connect(permit: Permit): Promise<Dialled> {
-    return this.#dialer.dial(permit)
+    return this.#dialer.dial(permit, 'http/1.1')
   }
 
   get openConnections(): number {
     return this.#pool.open
   }
 
-  /** After a reload, which makes a new address policy: none of the idle connections would be used again (`OriginPool.idle`). */
+  /** After a reload, which makes a new address policy: none of the idle connections would be used again. */
   closeIdle(): void {
     this.#pool.closeIdle('the policy has changed')
   }
@@ -65,40 +90,55 @@ export class Upstream {
   }
 
   async send(permit: Permit, sending: Sending): Promise<Sent> {
-    const kept = this.#pool.idle(permit)
-    if (kept !== undefined) {
-      const first = await this.#sendOn(kept, NO_TIMINGS, permit, sending)
-      const again = first.retryable && IDEMPOTENT.has(permit.method) && sending.body === null && !sending.link.gone
-      if (!again) return first.result
-    }
-    return this.#sendOnNew(permit, sending)
+    const { prefers, link, source } = sending
+    const wanted = { permit, prefers, link, source }
+    const request = requestOf(permit, sending)
+    const kept = this.#pool.kept(wanted)
+    const first =
+      kept === undefined
+        ? await this.#sendOnNew(wanted, request, null)
+        : await this.#sendOn(kept, NO_TIMINGS, wanted, request)
+    if (first.again === null || sending.link.gone) return first.sent
+    return (await this.#sendOnNew(wanted, first.again, first.carrier)).sent
   }
 
-  async #sendOnNew(permit: Permit, sending: Sending): Promise<Sent> {
-    const connecting = this.#pool.connect(permit)
-    const connected = await Promise.race([connecting, departure(sending.link)])
+  async #sendOnNew(wanted: Wanted, request: OriginRequest, not: Carrier | null): Promise<Tried> {
+    const connecting = this.#pool.connect(wanted, not)
+    const connected = await Promise.race([connecting, departure(wanted.link)])
     if (connected === 'gone') {
-      void connecting.then((late) => late.kind === 'connection' && late.connection.destroy('the client went away'))
-      return failed('client_aborted', 'the client went away', NO_TIMINGS)
+      void connecting.then((late) => late.kind === 'connected' && this.#pool.discard(late.carrier, GONE))
+      return failed('client_aborted', GONE, NO_TIMINGS)
     }
     if (connected.kind === 'overloaded') return failed('overloaded', 'too many upstream connections', NO_TIMINGS)
     if (connected.kind === 'failed') return failed(connected.reason, connected.detail, connected.timings)
-    const { connection } = connected
-    return (await this.#sendOn(connection, connection.timings, permit, sending)).result
+    return this.#sendOn(connected.carrier, connected.timings, wanted, request)
   }
 
-  async #sendOn(
-    connection: OriginConnection,
-    dial: DialTimings,
-    permit: Permit,
-    sending: Sending,
-  ): Promise<{ readonly result: Sent; readonly retryable: boolean }> {
-    sending.link.onGone(() => connection.destroyIfServing(sending.sent, 'the client went away'))
-    if (sending.link.gone) connection.destroy('the client went away')
+  async #sendOn(carrier: Carrier, dial: DialTimings, wanted: Wanted, request: OriginRequest): Promise<Tried> {
+    const { permit, link } = wanted
+    // SECURITY: it may be gone because the policy no longer permits the request.
+    if (link.gone) {
+      this.#pool.discard(carrier, GONE)
+      return failed('client_aborted', GONE, dial)
+    }
     const started = performance.now()
-    const answer = await connection.send(requestOf(permit, sending))
-    const facts = { address: connection.address, timings: { ...dial, firstByte: performance.now() - started } }
-    return { result: { ...answer, ...facts }, retryable: answer.kind === 'failed' && answer.retryable }
+    const outgoing = repeatable(request, carrier)
+    const answering = carrier.send(outgoing)
+    const cancel = (why: string): void => carrier.destroyIfServing(request.sent, why)
+    link.onGone(() => cancel(GONE))
+    const answer = await answering
+    const facts = { address: carrier.address, timings: { ...dial, firstByte: performance.now() - started } }
+    if (answer.kind === 'response') {
+      if (outgoing.body?.reader instanceof RepeatableBody) outgoing.body.reader.forget()
+      return { sent: { ...answer, ...facts, cancel }, carrier, again: null }
+    }
+    if (answer.again === 'http1_required') this.#pool.requiresHttp1(permit)
+    return { sent: { ...answer, ...facts }, carrier, again: mayRepeat(answer, outgoing) ? outgoing : null }
+  }
+
+  /** Offers to go on as a WebSocket, on a connection of its own. Any answer but a 101 is one like any other. */
+  upgrade(permit: Permit, handshake: Handshake, sending: Sending): Promise<Sent | Switched> {
+    return requestUpgrade(this.connect(permit), requestOf(permit, sending), handshake, sending.link)
   }
 }
 
@@ -106,12 +146,28 @@ function departure(link: ClientLink): Promise<'gone'> {
   return new Promise((resolve) => link.onGone(() => resolve('gone')))
 }
 
-function failed(reason: Reason, detail: string, timings: DialTimings): Sent {
-  return { kind: 'failed', reason, detail, address: null, timings: { ...timings, firstByte: null } }
+function failed(reason: Reason, detail: string, timings: DialTimings): Tried {
+  const sent: Sent = { kind: 'failed', reason, detail, address: null, timings: { ...timings, firstByte: null } }
+  return { sent, carrier: null, again: null }
+}
+
+/** Over HTTP/2 a body too can be sent again: what is on its way at a GOAWAY would fail otherwise. */
+function repeatable(request: OriginRequest, carrier: Carrier): OriginRequest {
+  const { body } = request
+  if (body === null || body.reader instanceof RepeatableBody || !(carrier instanceof OriginSession)) return request
+  return { ...request, body: { ...body, reader: new RepeatableBody(body.reader) } }
+}
+
+function mayRepeat(answer: Extract<OriginAnswer, { kind: 'failed' }>, { method, body, sent }: OriginRequest): boolean {
+  if (answer.again === undefined) return answer.retryable && body === null && IDEMPOTENT.has(method)
+  if (body !== null && !(body.reader instanceof RepeatableBody && body.reader.rewind())) return false
+  sent.bytes = 0
+  return true
 }
 
 /** Judged is what is sent: method, target and authority are the permit's, never the client's spelling of them. */
-function requestOf(permit: Permit, sending: Sending): Parameters<OriginConnection['send']>[0] {
+function requestOf(permit: Permit, sending: Sending): OriginRequest {
+  const grpc = isGrpc(sending.headers)
   return {
     method: permit.method,
     scheme: permit.scheme,
@@ -120,6 +176,8 @@ function requestOf(permit: Permit, sending: Sending): Parameters<OriginConnectio
     headers: endToEndRequestHeaders(sending.headers),
     body: sending.body,
     sent: sending.sent,
+    trailers: grpc,
+    te: grpc && headerValue(sending.headers, 'te')?.toLowerCase() === 'trailers',
     onInformational: sending.onInformational.bind(sending),
   }
 }

@@ -3,7 +3,7 @@
 import { duplexPair, type Duplex } from 'node:stream'
 import type { Socket } from 'node:net'
 import type { Dialled } from '../../../src/proxy/dial.ts'
-import type { OriginRequest } from '../../../src/proxy/origin-connection.ts'
+import type { OriginRequest } from '../../../src/proxy/origin-message.ts'
 
 export interface FarEnd {
   readonly dialled: Extract<Dialled, { kind: 'connected' }>
@@ -27,7 +27,9 @@ export function farEnd(): FarEnd {
       kind: 'connected',
       // All of net.Socket that a connection to an origin uses is what it has from Duplex.
       socket: near as unknown as Socket,
+      raw: near as unknown as Socket,
       address: '192.0.2.1:443',
+      protocol: 'http/1.1',
       timings: { dns: null, connect: null, tls: null },
       cutOff: () => false,
     },
@@ -54,6 +56,8 @@ export function get(overrides: Partial<OriginRequest> = {}): OriginRequest {
     headers: [],
     body: null,
     sent: { bytes: 0, trailerNames: [], address: null },
+    trailers: false,
+    te: false,
     onInformational: () => undefined,
     ...overrides,
   }
