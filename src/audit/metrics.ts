@@ -1,7 +1,7 @@
 // What is counted, in Prometheus text. Every label has a closed set of values: nothing a client writes becomes one.
 
 import { Counter, exponentialBuckets, Gauge, Histogram, Registry } from 'prom-client'
-import type { TlsRejectionCause } from '../core/record.ts'
+import type { Door, TlsRejectionCause } from '../core/record.ts'
 import type { Reason } from '../core/refusal.ts'
 
 export type ListenerDoor = 'proxy' | 'transparent' | 'gateway'
@@ -28,6 +28,8 @@ export interface Metrics {
   connectionClosed(door: ListenerDoor): void
   /** Over the limit of connections. */
   connectionRefused(): void
+  /** Closed without having said anything that is an attempt. */
+  connectionSilent(door: Door): void
   tlsRejected(cause: TlsRejectionCause): void
   /** Totals of the cache since it was made. */
   leafCache(totals: { readonly hits: number; readonly misses: number; readonly size?: number }): void
@@ -82,6 +84,11 @@ export function createMetrics(options: MetricsOptions = {}): Metrics {
   const revoked = counter('revoked_total', 'Requests and tunnels under way that a changed policy ended.')
   const connections = gauge('connections', 'Open client connections.', 'door')
   const connectionsRefused = counter('connections_refused_total', 'Client connections over the limit.')
+  const connectionsSilent = counter(
+    'connections_silent_total',
+    'Client connections that ended without a request.',
+    'door',
+  )
   const tlsRejected = counter('tls_rejected_total', 'Client handshakes that failed.', 'cause')
   const leafHits = counter('leaf_cache_hits', 'Leaf certificates taken from the cache.')
   const leafMisses = counter('leaf_cache_misses', 'Leaf certificates made.')
@@ -118,6 +125,7 @@ export function createMetrics(options: MetricsOptions = {}): Metrics {
     connectionOpened: (door) => connections.inc({ door }),
     connectionClosed: (door) => connections.dec({ door }),
     connectionRefused: () => connectionsRefused.inc(),
+    connectionSilent: (door) => connectionsSilent.inc({ door }),
     tlsRejected: (cause) => tlsRejected.inc({ cause }),
     leafCache: ({ hits, misses, size }) => {
       leafHits.reset()

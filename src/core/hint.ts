@@ -22,7 +22,10 @@ const MAX_QUOTE = 128
 
 const RULE_HINTS: Readonly<Record<RuleReason, (rule: string, subject: Subject) => string>> = {
   denied_by_rule: (rule) => `rule ${rule} denies this`,
-  upgrade_denied: (rule, { upgrade }) => `add ${clip(String(upgrade))} to the upgrade of rule ${rule}`,
+  upgrade_denied: (rule, { upgrade }) =>
+    upgrade === 'websocket'
+      ? `add websocket to the upgrade of rule ${rule}`
+      : `send the request without Upgrade: ${clip(String(upgrade))}`,
   path_not_canonical: (rule) => `the path holds %2F, for which rule ${rule} needs encoded_slash: allow`,
   override_header: (rule, { overrideHeaders }) =>
     `send the request without ${overrideHeaders.join(', ')}: rule ${rule} looks at the method or path`,

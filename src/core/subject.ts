@@ -146,9 +146,9 @@ function behindAuthority(target: string): string {
 }
 
 /**
- * The upgrade to judge. `h2c` and TLS upgrades are offers that RFC 9110 §7.8 lets a server ignore: every curl with
- * --http2 makes one. They are dropped with the other hop-by-hop fields and the request is served as it is.
+ * The upgrade to judge. SECURITY: of several offers the origin picks one, so they are judged by one that nothing here carries:
+ * h2c, TLS and connect-udp are ways past the inspection, a websocket that a rule names is not.
  */
 function upgradeOf(tokens: readonly string[]): string | null {
-  return tokens.find((token) => token !== 'h2c' && !token.startsWith('tls/')) ?? null
+  return tokens.find((token) => token !== 'websocket') ?? tokens[0] ?? null
 }

@@ -129,6 +129,74 @@ describe.each(DOORS)('through the %s door', (door) => {
   })
 })
 
+describe('what the record says to do', () => {
+  /** A client with another root, through the explicit door; resolves when it has been refused. */
+  async function pinned(own: Standard, authority: string, servername = authority.replace(/:\d+$/, '')): Promise<void> {
+    const { socket, refused } = await connectVia(own.lab, authority)
+    expect(refused).toBeNull()
+    const tls = connectTls({ socket, servername, ca: own.root.pem, maxVersion: 'TLSv1.2' })
+    await expect(opened(tls, 'secureConnect')).rejects.toThrow(/unable to verify|self-signed/)
+  }
+  let own: Standard
+  beforeAll(async () => {
+    own = await startStandard({ more: '  - { id: literal, allow: { hosts: [127.0.0.1], ports: [PORT] } }\n' })
+  })
+  afterAll(() => own.close())
+
+  it('[P47] how often it happened for the host, and both ways out', async () => {
+    const { lab, authority } = own
+    for (let times = 1; times <= 3; times++) {
+      await pinned(own, authority)
+      const rejected = await lab.waitFor('tls.rejected', times)
+      const often = times === 1 ? 'once' : `${times} times`
+      expect(rejected.at(-1)).toMatchObject({
+        rejections: times,
+        hint: expect.stringContaining(`for ${ALLOWED}, ${often}: `) as unknown,
+      })
+    }
+    expect(lab.recordsOf('tls.rejected').at(-1)?.['hint']).toMatch(
+      /trust the CA \(docs\/ca\.md\) or add `passthrough: \{ hosts: \[api\.allowed\.test\] \}`$/,
+    )
+  })
+
+  it('[P47] each host counts for itself, and one that no rule allows is not to be passed through', async () => {
+    const before = own.lab.recordsOf('tls.rejected').length
+    await pinned(own, 'evil.test:443')
+    const rejected = (await own.lab.waitFor('tls.rejected', before + 1)).at(-1)
+    expect(rejected).toMatchObject({ rejections: 1, host: 'evil.test' })
+    expect(rejected?.['hint']).toMatch(/for evil\.test, once: trust the CA \(docs\/ca\.md\) to read the refusal/)
+    expect(rejected?.['hint']).not.toContain('passthrough')
+  })
+
+  it('[P47] without a server name nothing could be passed through', async () => {
+    const { lab, origin } = own
+    const before = lab.recordsOf('tls.rejected').length
+    await pinned(own, `127.0.0.1:${origin.port}`, '')
+    const rejected = (await lab.waitFor('tls.rejected', before + 1)).at(-1)
+    expect(rejected?.['hint']).toMatch(/for 127\.0\.0\.1, once: trust the CA \(docs\/ca\.md\)$/)
+  })
+
+  it('[P47] a handshake that failed for another reason counts for nothing, and has no hint', async () => {
+    const { lab, authority } = own
+    const before = lab.recordsOf('tls.rejected').length
+    const { socket } = await connectVia(lab, authority)
+    const tls = connectTls({ socket, servername: ALLOWED, ca: lab.ca, ALPNProtocols: ['h9'] })
+    await expect(opened(tls, 'secureConnect')).rejects.toThrow(/no application protocol/)
+    const rejected = (await lab.waitFor('tls.rejected', before + 1)).at(-1)
+    expect(rejected).toMatchObject({ cause: 'no_application_protocol', rejections: null, hint: null })
+  })
+
+  it('a token in the name is in neither the host nor the hint', async () => {
+    const { lab } = own
+    const token = 'ghp-16c7e42f292c6912e7710c838347ae178b4a'.replace('-', '_')
+    const before = lab.recordsOf('tls.rejected').length
+    await pinned(own, `${token}.evil.test:443`)
+    const rejected = (await lab.waitFor('tls.rejected', before + 1)).at(-1)
+    expect(rejected?.['hint']).toMatch(/for hmac:[0-9a-f]{16}\.evil\.test, once: /)
+    expect(JSON.stringify(lab.records())).not.toContain('16c7e42f292c6912')
+  })
+})
+
 describe.skipIf(!available('curl', ['--version']))('curl', () => {
   it.each(['1.2', '1.3'])('[H07] that trusts other roots says so, TLS %s', async (version) => {
     const { lab, root, authority } = standard

@@ -63,6 +63,7 @@ describe('createMetrics', () => {
     metrics.connectionOpened('transparent')
     metrics.connectionClosed('transparent')
     metrics.connectionRefused()
+    metrics.connectionSilent('connect')
     metrics.revoked()
     metrics.tlsRejected('certificate_rejected')
     metrics.leafCache({ hits: 3, misses: 1, size: 1 })
@@ -74,6 +75,7 @@ describe('createMetrics', () => {
       expect.arrayContaining([
         'mcp_egress_connections{door="transparent"} 1',
         'mcp_egress_connections_refused_total 1',
+        'mcp_egress_connections_silent_total{door="connect"} 1',
         'mcp_egress_revoked_total 1',
         'mcp_egress_tls_rejected_total{cause="certificate_rejected"} 1',
         'mcp_egress_leaf_cache_hits 7',

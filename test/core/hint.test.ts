@@ -121,6 +121,12 @@ describe('what to do about a denial', () => {
     expect(hintForRule(reason, compiled as CompiledRule, asked)).toBe(expected)
   })
 
+  it('does not advise an upgrade that no rule can open', () => {
+    const [compiled] = compile([rule('r', {})])
+    const asked = subject({ upgrade: 'h2c' })
+    expect(hintForRule('upgrade_denied', compiled as CompiledRule, asked)).toBe('send the request without Upgrade: h2c')
+  })
+
   it('names what a body lacks, within bounds', () => {
     expect(hintForBody('send-mail', '$.Bcc must be-absent')).toBe('rule send-mail: $.Bcc must be-absent')
     expect(hintForBody('r', 'x'.repeat(500))).toHaveLength(129)

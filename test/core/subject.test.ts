@@ -119,9 +119,10 @@ describe('the rest of the subject', () => {
 
   it.each([
     ['websocket', 'websocket'],
-    ['h2c', null],
-    ['TLS/1.2', null],
-    ['h2c, websocket', 'websocket'],
+    ['h2c', 'h2c'],
+    ['TLS/1.2', 'tls/1.2'],
+    ['h2c, websocket', 'h2c'],
+    ['websocket, connect-udp', 'connect-udp'],
     ['foo', 'foo'],
   ])('upgrade %s is judged as %s', (value, expected) => {
     const result = read(TLS, '/', ['Host', 'api.allowed.test', 'Connection', 'Upgrade', 'Upgrade', value])

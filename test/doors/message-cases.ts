@@ -144,11 +144,12 @@ export function messageCases(way: Way, bed: () => Bed): void {
     expect(JSON.stringify(completed)).not.toContain('s3cr3t')
   })
 
-  it('[P15] an offer of h2c is ignored and the request served as it is', async () => {
+  it('[P15] an offer of h2c is refused, and nothing is asked of the origin', async () => {
     const { origin, ask } = bed()
     const offer = 'Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n'
-    expect((await ask('/h2c', { fields: offer })).status).toBe(200)
-    expect(origin.askedFor('/h2c')[0]?.fields.map(([name]) => name)).toEqual(['Host'])
+    const answer = await ask('/h2c', { fields: offer })
+    expect([answer.status, refusalOf(answer).reason]).toEqual([403, 'upgrade_denied'])
+    expect(origin.askedFor('/h2c')).toEqual([])
   })
 
   it('an unsolicited 101 is 502 and its connection is not used again', async () => {

@@ -1,5 +1,6 @@
 // Passthrough: spliced to the resolved, approved name; recorded before and after; never decrypted, never widened.
 
+import { createServer } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { exchangeOn, httpsRedirected, httpsVia, reasonOf } from '../support/clients.ts'
@@ -26,8 +27,8 @@ it.each(['connect', 'transparent'] as const)("the client sees the origin's own c
     door === 'connect' ? httpsVia(lab, authority, { ca: root.pem }) : httpsRedirected(lab, PINNED, { ca: root.pem })
   const socket = await open
   expect((socket as TLSSocket).getPeerX509Certificate()?.checkIssued).toBeDefined()
-  const before = lab.recordsOf('tunnel.opened').length
-  expect(before).toBeGreaterThan(0)
+  // The record of the opening may be a moment behind the first bytes.
+  const before = (await lab.waitFor('tunnel.opened', lab.recordsOf('tunnel.closed').length + 1)).length
   const answer = await exchangeOn(
     socket,
     `GET /any/../path HTTP/1.1\r\nHost: ${authority}\r\nConnection: close\r\n\r\n`,
@@ -47,6 +48,33 @@ it.each(['connect', 'transparent'] as const)("the client sees the origin's own c
   })
   const completed = (await lab.waitFor('request.completed', before)).at(-1)
   expect(completed).toMatchObject({ request_id: decided?.request_id, upstream_address: `127.0.0.1:${origin.port}` })
+})
+
+it("[A03] the address that the client dialled is not where it goes: the approved name's own is", async () => {
+  const { lab, origin, root } = standard
+  const reached: string[] = []
+  const canary = createServer((socket) => {
+    reached.push(socket.localAddress ?? '')
+    socket.destroy()
+  })
+  await new Promise<void>((resolve) => canary.listen(origin.port, '127.0.0.3', resolve))
+  lab.redirectTo({ address: '127.0.0.3', port: origin.port })
+  const opened = lab.recordsOf('tunnel.opened').length
+  const socket = await httpsRedirected(lab, PINNED, { ca: root.pem })
+  const request = `GET /elsewhere HTTP/1.1\r\nHost: ${PINNED}:${origin.port}\r\nConnection: close\r\n\r\n`
+  expect((await exchangeOn(socket, request)).status).toBe(200)
+  socket.destroy()
+  expect(origin.seen.at(-1)?.url).toBe('/elsewhere')
+  const closed = (await lab.waitFor('tunnel.closed', opened + 1)).at(-1)
+  expect([closed?.['kind'], lab.recordsOf('tunnel.opened').at(-1)?.['kind']]).toEqual(['passthrough', 'passthrough'])
+  const decided = lab.recordsOf('request.decided').at(-1)
+  expect(decided).toMatchObject({ original_destination: `127.0.0.3:${origin.port}`, host: PINNED })
+  const completed = (await lab.waitFor('request.completed', opened + 1)).find(
+    ({ request_id }) => request_id === decided?.request_id,
+  )
+  expect(completed).toMatchObject({ outcome: 'completed', upstream_address: `127.0.0.1:${origin.port}` })
+  expect(reached).toEqual([])
+  await new Promise((resolve) => canary.close(resolve))
 })
 
 it('a name that resolves to a forbidden address is not spliced', async () => {

@@ -1,13 +1,12 @@
 // How long the proxy waits, by a clock that the test moves: for ever where waiting is normal, not where it is an attack.
 
-import { stat } from 'node:fs/promises'
-import { setImmediate as turn } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { assertAccounted } from '../support/accounting.ts'
 import { tcp } from '../support/clients.ts'
 import { ok } from '../support/scripted-origin.ts'
 import { Wire } from '../support/wire.ts'
 import { type Bed, refusalOf, startBed, type Way } from './support/bed.ts'
+import { MINUTE, pass, stopClock } from './support/clock.ts'
 import { pour, settled } from './support/flow.ts'
 import { gate } from './support/gate.ts'
 
@@ -17,31 +16,15 @@ const WAYS: Way[] = [
   { door: 'transparent', tls: false },
   { door: 'absolute', tls: false },
 ]
-const MINUTE = 60_000
-/** Small against every deadline of the proxy, that of its disk (2 s) too. */
-const STEP = 500
 const LARGE = 64 * 1_024 * 1_024
 const CHUNKED = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n'
 
 beforeEach(() => {
-  // Timers only: dates and sockets go on as they are. Deadlines of the tests themselves stand still with them.
-  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] })
+  stopClock()
 })
 afterEach(() => {
   vi.useRealTimers()
 })
-
-/** Lets the clock of the proxy run and its sockets keep up with it. Every record that is due must be in the trail by then. */
-async function pass(ms: number): Promise<void> {
-  // What can be read has been written, but the writer hears of it a moment later: before the answer to what is asked now.
-  for (let asked = 0; asked < 3; asked++) await stat('.')
-  for (let passed = 0; passed < ms; passed += STEP) {
-    vi.advanceTimersByTime(STEP)
-    await turn()
-    // A checkpoint may have become due, and the disk has a clock of its own.
-    await stat('.')
-  }
-}
 
 describe.each(WAYS)('$door, tls $tls', (way) => {
   let bed: Bed
