@@ -78,7 +78,12 @@ export interface LoadOptions {
   readonly descriptors?: number
 }
 
-export async function startLoadBed({ origin = {}, rules = '', trust, descriptors }: LoadOptions = {}): Promise<LoadBed> {
+export async function startLoadBed({
+  origin = {},
+  rules = '',
+  trust,
+  descriptors,
+}: LoadOptions = {}): Promise<LoadBed> {
   const folder = mkdtempSync(join(tmpdir(), 'mcp-egress-load-'))
   const behaviours = new Map(Object.entries(origin))
   const server = createServer({ maxHeaderSize: MAX_ORIGIN_HEAD }, (incoming, response) => {

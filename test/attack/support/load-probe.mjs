@@ -29,9 +29,11 @@ function lateness() {
   return { p99Ms: p99 / NANOSECONDS - RESOLUTION_MS, maxMs: max / NANOSECONDS - RESOLUTION_MS }
 }
 
-process.on('message', async ({ id, about }) => {
+async function answer({ id, about }) {
   process.send({ id, answer: about === 'memory' ? await memory() : lateness() })
-})
+}
+
+process.on('message', (question) => void answer(question))
 // The channel must not keep alive a proxy that wants to end.
 process.channel.unref()
 // Nor may a proxy outlive the test that started it.

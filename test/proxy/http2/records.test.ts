@@ -29,7 +29,14 @@ describe.each(['connect', 'transparent'] as const)('%s', (door) => {
         : await httpsRedirected(bed.lab, host, { alpn: ['h2', 'http/1.1'] }),
     )
   const request = (path: string, ...more: string[]): string[] => [
-    ...[':method', 'GET', ':scheme', 'https', ':authority', bed.authority(), ':path', path],
+    ':method',
+    'GET',
+    ':scheme',
+    'https',
+    ':authority',
+    bed.authority(),
+    ':path',
+    path,
     ...more,
   ]
   const completedOf = (path: string): AuditRecord[] => {
@@ -153,7 +160,7 @@ describe.each(['connect', 'transparent'] as const)('%s', (door) => {
   it('a length that the body does not keep: 400, recorded as malformed', async () => {
     const peer = await open()
     peer.begin()
-    peer.write(peer.headers(1, [...request('/short', 'content-length', '9').with(1, 'POST')], false))
+    peer.write(peer.headers(1, request('/short', 'content-length', '9').with(1, 'POST'), false))
     peer.write(raw(FRAME_TYPE.DATA, 1, 1, 'abc'))
     await peer.until(() => peer.ended(1))
     expect(peer.status(1)).toBe('400')
