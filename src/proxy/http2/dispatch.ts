@@ -6,14 +6,11 @@ import { pingAck, rstStream, settingsAck } from '../../core/http2-frame-writer.t
 import { type Http2Error, http2ErrorName } from '../../core/http2-error.ts'
 import type { Glitch } from './abuse.ts'
 import type { FieldBlock, Http2SessionEvents } from './events.ts'
-import type { ReceiveWindow } from './flow.ts'
+import { DEFAULT_WINDOW_BYTES, type ReceiveWindow } from './flow.ts'
 import type { BareFrame, FrameHandler } from './input.ts'
 import { HEADER_LIMITS } from './settings.ts'
 import { type Http2Stream, STREAM_WINDOW_BYTES, type StreamOwner } from './stream.ts'
 import type { StreamTable } from './table.ts'
-
-/** RFC 9113 §6.9.2. */
-const DEFAULT_WINDOW_BYTES = 65_535
 
 /** SECURITY: more than anybody has to say: a frame has room for thousands, each to be read (CVE-2020-11080). */
 const MAX_SETTINGS = 32

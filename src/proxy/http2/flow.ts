@@ -2,6 +2,9 @@
 
 import { MAX_WINDOW_BYTES } from '../../core/http2-frame.ts'
 
+/** Of a connection and of each stream, until somebody says otherwise (§6.9.2). */
+export const DEFAULT_WINDOW_BYTES: number = 65_535
+
 /** What the peer may send us; it is told of new room once half of the window is free. */
 export class ReceiveWindow {
   readonly #size: number

@@ -33,6 +33,7 @@ export class OriginSession {
   readonly #idleMs: number
   readonly #streams = new WeakMap<SentSoFar, OriginStream>()
   readonly #closeListeners: (() => void)[] = []
+  #onIdle: () => void = () => undefined
   #claimed = 0
   #served = 0
   #idleTimer: NodeJS.Timeout | null = null
@@ -57,6 +58,15 @@ export class OriginSession {
         onClosed: (end) => this.#onClosed(end),
       },
     })
+  }
+
+  /** It serves nothing and nobody has a place on it, from now on until it is claimed. */
+  get idle(): boolean {
+    return this.#idleTimer !== null && !this.draining
+  }
+
+  onIdle(listener: () => void): void {
+    this.#onIdle = listener
   }
 
   onClose(listener: () => void): void {
@@ -123,6 +133,7 @@ export class OriginSession {
     this.#stopIdle()
     this.#idleTimer = setTimeout(() => this.drain(), this.#idleMs)
     this.#idleTimer.unref()
+    this.#onIdle()
   }
 
   #stopIdle(): void {

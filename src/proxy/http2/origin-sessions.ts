@@ -3,6 +3,9 @@
 import type { AddressPolicy } from '../../core/address-class.ts'
 import type { OriginSession } from './origin-session.ts'
 
+/** Each carries a hundred requests: more are the remains of a burst, or of an origin that takes few at once. */
+const MAX_IDLE_PER_ORIGIN = 8
+
 /** When a connection was made, and the addresses that were allowed then. */
 export interface Provenance {
   readonly born: number
@@ -28,6 +31,7 @@ export class OriginSessions {
     const list = this.#kept.get(key) ?? []
     list.push({ session, ...provenance })
     this.#kept.set(key, list)
+    session.onIdle(() => this.#onIdle(key))
     session.onClose(() => this.#forget(key, session))
   }
 
@@ -50,6 +54,11 @@ export class OriginSessions {
     const all = [...this.#kept.values()].flat()
     this.#kept.clear()
     for (const { session } of all) session.drain()
+  }
+
+  #onIdle(key: string): void {
+    const idle = this.#kept.get(key)?.filter(({ session }) => session.idle) ?? []
+    if (idle.length > MAX_IDLE_PER_ORIGIN) idle[0]?.session.drain()
   }
 
   #outdated({ born, judgedBy }: Kept): boolean {

@@ -15,7 +15,7 @@ import type {
   Http2StreamEnd,
   Http2StreamEvents,
 } from './events.ts'
-import { ReceiveWindow, SendQueue, SendWindow } from './flow.ts'
+import { DEFAULT_WINDOW_BYTES, ReceiveWindow, SendQueue, SendWindow } from './flow.ts'
 import { FrameInput } from './input.ts'
 import type { Outgoing } from './outgoing.ts'
 import { FrameOutput } from './output.ts'
@@ -24,8 +24,6 @@ import { ownSettings } from './settings.ts'
 import { Http2Stream } from './stream.ts'
 import { StreamTable } from './table.ts'
 
-/** RFC 9113 §6.9.2. */
-const DEFAULT_WINDOW_BYTES = 65_535
 /** All that a connection may have under way to us: four streams' worth. */
 const CONNECTION_WINDOW_BYTES = 1024 * 1024
 
