@@ -53,7 +53,7 @@ export class ByteQueue {
   }
 
   #copy(data: Buffer): void {
-    if (data.length >= BLOCK_BYTES) return this.#add(Buffer.from(data))
+    if (data.length >= BLOCK_BYTES) return this.#add(ownCopy(data))
     if (this.#filled + data.length > BLOCK_BYTES) this.#closeBlock()
     this.#block ??= Buffer.allocUnsafeSlow(BLOCK_BYTES)
     this.#filled += data.copy(this.#block, this.#filled)
@@ -69,7 +69,14 @@ export class ByteQueue {
 
 /** The bytes in a buffer that keeps little else. */
 export function detached(data: Buffer): Buffer {
-  return isHeavy(data) ? Buffer.from(data) : data
+  return isHeavy(data) ? ownCopy(data) : data
+}
+
+/** Not from the pool of Node.js: a small piece of it would keep the whole pool, 64 KiB in Node 24. */
+function ownCopy(data: Buffer): Buffer {
+  const copy = Buffer.allocUnsafeSlow(data.length)
+  data.copy(copy)
+  return copy
 }
 
 function isHeavy(data: Buffer): boolean {
