@@ -84,7 +84,9 @@ async function forward(attempt: Attempt, incoming: IncomingRequest, judged: Proc
     const refusal = await serveWebSocket(attempt, incoming, judged, result, deps)
     return refusal === null ? undefined : failUpstream(attempt, sink, refusal.reason, refusal.hint)
   }
-  if (link.gone) return abandon(attempt, sink, link)
+  // A plain client that closes in the middle of its body is still half there; there is nobody to answer all the same.
+  const left = result.kind === 'failed' && result.reason === 'client_aborted'
+  if (link.gone || left) return abandon(attempt, sink, link)
   if (result.kind === 'failed') return failUpstream(attempt, sink, result.reason, result.detail)
   const limit = attempt.judgement.mode === 'observe' ? null : permit.limits.responseBytes
   if (limit !== null && (result.length ?? 0) > limit) {
