@@ -1,4 +1,4 @@
-// Connections to origins, found by scheme, host and port: idle HTTP/1.1 ones for one request each, HTTP/2 sessions for many at once.
+// Connections to origins, each one client's: idle HTTP/1.1 ones for one request at a time, HTTP/2 sessions for many at once.
 
 import type { AddressPolicy } from '../core/address-class.ts'
 import type { Permit } from '../core/rule.ts'
@@ -79,8 +79,9 @@ export class OriginPool {
   }
 
   /** A kept one to where the permit leads, to be sent on or discarded; undefined: then `connect`. */
-  kept({ permit, prefers }: Wanted): Carrier | undefined {
-    const key = keyOf(permit)
+  kept(wanted: Wanted): Carrier | undefined {
+    const { permit, prefers } = wanted
+    const key = ownKeyOf(wanted)
     return this.#protocols.expected(permit, prefers) === 'h2' ? this.#sessions.claim(key, null) : this.#take(key)
   }
 
@@ -129,7 +130,7 @@ export class OriginPool {
    * One dials and does not wait any longer; the others wait until its session says how many requests it takes.
    */
   async #share(wanted: Wanted, not: Carrier | null): Promise<Connected | null> {
-    const key = keyOf(wanted.permit)
+    const key = ownKeyOf(wanted)
     const session = this.#sessions.claim(key, not)
     if (session !== undefined) return { kind: 'connected', carrier: session, timings: NO_TIMINGS }
     const opening = this.#openings.get(key)
@@ -147,7 +148,8 @@ export class OriginPool {
     return connecting
   }
 
-  async #connectWith({ permit, source }: Wanted, offer: AlpnOffer): Promise<Connected> {
+  async #connectWith(wanted: Wanted, offer: AlpnOffer): Promise<Connected> {
+    const { permit, source } = wanted
     if (!this.#shares.take(source)) {
       await this.#evict()
       if (!this.#shares.take(source)) return { kind: 'overloaded' }
@@ -159,7 +161,7 @@ export class OriginPool {
       return dialled
     }
     const closed = (): void => this.#shares.give(source)
-    const key = keyOf(permit)
+    const key = ownKeyOf(wanted)
     const provenance = { born: performance.now(), judgedBy }
     const { timings } = dialled
     if (dialled.protocol === 'h2')
@@ -239,6 +241,14 @@ export class OriginPool {
     this.#idleCount -= 1
     if (list.length === 0) this.#idle.delete(key)
   }
+}
+
+/**
+ * SECURITY: whose connection it is belongs to the key. What one client does on it (streams that it stalls, an answer that it had
+ * the origin prepare for the next) must not meet another one's requests.
+ */
+function ownKeyOf({ permit, source }: Wanted): string {
+  return `${keyOf(permit)} ${permit.client} ${source ?? ''}`
 }
 
 export const NO_TIMINGS: DialTimings = { dns: null, connect: null, tls: null }

@@ -39,7 +39,7 @@ afterEach(() => {
 function permit(authority: string, scheme: 'http' | 'https' = 'https'): Wanted {
   const link = { gone: false, interrupted: null, onGone: () => undefined, interrupt: () => undefined }
   return {
-    permit: { scheme, ...parseAuthority(authority, 443) } as Permit,
+    permit: { scheme, client: 'one', ...parseAuthority(authority, 443) } as Permit,
     prefers: 'http/1.1',
     link,
     source: '192.0.2.1',
@@ -88,6 +88,8 @@ it.each<[string, Wanted]>([
   ['a host below', permit('x.a.test')],
   ['another port', permit('a.test:8443')],
   ['the other scheme', permit('a.test', 'http')],
+  ['another client', { ...permit('a.test'), permit: { ...permit('a.test').permit, client: 'other' } }],
+  ['the same client at another address', { ...permit('a.test'), source: '192.0.2.2' }],
 ])('%s gets a connection of its own', async (_name, other) => {
   await used(permit('a.test'))
   expect((await acquired(other)).reused).toBe(false)

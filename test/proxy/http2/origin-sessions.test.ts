@@ -201,6 +201,12 @@ describe('another session is made', () => {
     await Promise.all(all)
   })
 
+  it('for another client: what one stalls holds up nobody else', async () => {
+    await start((peer) => serve(peer))
+    for (const source of ['192.0.2.1', '192.0.2.2', '192.0.2.1', '192.0.2.2']) await ok({ source })
+    expect(origin.peers).toHaveLength(2)
+  })
+
   it('not while one of those that are there has room again', async () => {
     await start((peer) => serve(peer, MAX_STREAMS(1)))
     for (let requests = 0; requests < 10; requests++) await ok()

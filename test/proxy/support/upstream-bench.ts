@@ -43,6 +43,8 @@ export interface Asking {
   readonly body?: OutgoingBody
   readonly client?: Client
   readonly prefers?: HttpProtocol
+  /** Address of the client. */
+  readonly source?: string
   readonly sent?: { bytes: number; trailerNames: string[]; address: string | null }
   readonly onInformational?: (status: number, headers: RawHeaders) => void
 }
@@ -83,7 +85,7 @@ export function upstreamBench(): Bench {
         link: asking.client ?? new Client(),
         sent: asking.sent ?? { bytes: 0, trailerNames: [], address: null },
         prefers: asking.prefers ?? 'h2',
-        source: '192.0.2.1',
+        source: asking.source ?? '192.0.2.1',
         onInformational: asking.onInformational ?? (() => undefined),
       })
     },
