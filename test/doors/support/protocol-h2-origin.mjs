@@ -8,11 +8,13 @@ import { text } from 'node:stream/consumers'
 const { host, port, key, cert } = JSON.parse(await text(process.stdin))
 const say = (facts) => process.stdout.write(`${JSON.stringify(facts)}\n`)
 
-const server = createSecureServer({ key, cert, allowHTTP1: false }, async (request, response) => {
+async function echo(request, response) {
   const { httpVersion: version, method, url } = request
   const body = await text(request)
   say({ event: 'request', version, method, url, bytes: body.length, trailers: request.trailers })
   response.addTrailers({ 'x-checksum': String(body.length) })
   response.end(`over ${version}: ${body}`)
-})
+}
+
+const server = createSecureServer({ key, cert, allowHTTP1: false }, (request, response) => void echo(request, response))
 server.listen(port, host, () => say({ event: 'listening' }))
