@@ -1,6 +1,9 @@
 // Clients of HTTP/2 that others wrote, through CONNECT and behind the real redirection, in front of origins of either version.
 
+import { once } from 'node:events'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
+import { pipeline } from 'node:stream'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { CannedAnswer } from '../e2e/support/origin-process.ts'
 import { GITHUB, type Machine, machinePossible, startMachine, WORKLOAD_UID } from '../e2e/support/machine.ts'
@@ -8,6 +11,7 @@ import { NEUTRAL, thisMachine } from '../e2e/support/spawner.ts'
 import { assertAccounted } from '../support/accounting.ts'
 import { unevenRequests, verifyFile } from '../support/audit-events.ts'
 import { type Lab, startLab } from '../support/lab.ts'
+import { connectVia } from '../support/clients.ts'
 import { createTestRoot, type TestRoot } from '../support/origins.ts'
 import { HOST } from './support/bed.ts'
 import { type ProtocolOrigin, startProtocolOrigin } from './support/protocol-origin.ts'
@@ -39,6 +43,17 @@ const NO_NGINX = missing('nginx')
 const SCRIPTED: readonly ScriptedClient[] = ['node:http2', 'httpx', 'python h2']
 
 const isMissing = (origin: OriginName): boolean => origin === 'nginx' && NO_NGINX
+
+/** A port on which each connection is led through a CONNECT of its own. */
+async function openTunnels(lab: Lab, authority: string): Promise<{ port: number; close(): void }> {
+  const lead = async (client: Socket): Promise<void> => {
+    const { socket } = await connectVia(lab, authority)
+    pipeline(client, socket, client, () => undefined)
+  }
+  const server = createServer((client) => void lead(client)).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return { port: (server.address() as AddressInfo).port, close: () => server.close() }
+}
 
 /** What every client does, in any place. */
 function commonCases(place: () => Place): void {
@@ -145,6 +160,24 @@ describe('through CONNECT', () => {
   })
 
   commonCases(() => place)
+
+  describe.each(ORIGINS)('in front of %s', (origin) => {
+    it.skipIf(isMissing(origin) || missing('h2load'))(
+      `h2load, which knows no proxy, asks ${LOAD} times through four tunnels that were opened for it`,
+      { timeout: TEST_TIMEOUT_MS },
+      async () => {
+        const path = pathOf('h2load', origin)
+        const { port } = behind(place, origin)
+        const tunnels = await openTunnels(lab, `${HOST}:${port}`)
+        const args = ['-n', `${LOAD}`, '-c', '4', '-m', '20', `--connect-to=127.0.0.1:${tunnels.port}`]
+        const { stdout } = await run(thisMachine, 'h2load', [...args, `https://${HOST}:${port}${path}`], place.options)
+        tunnels.close()
+        expect(stdout).toContain('Application protocol: h2')
+        expect(stdout).toContain(`${LOAD} succeeded, 0 failed, 0 errored, 0 timeout`)
+        await assertServed(place, origin, path, { times: LOAD, connections: 4 })
+      },
+    )
+  })
 })
 
 describe.skipIf(!machinePossible)('behind the redirection', () => {
