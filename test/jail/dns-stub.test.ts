@@ -95,7 +95,7 @@ upstream: { trust: [${root.file}], allow: ["${CLIENT.v4}/32"] }
       lab.ca,
       `https://${ALLOWED}/stream/5`,
     )
-    expect([code, stdout.split('\r\n')[0], stderr]).toEqual([0, 'HTTP/1.1 200 OK', ''])
+    expect([code, stdout.split('\r\n')[0], stderr]).toEqual([0, 'HTTP/2 200 ', ''])
     expect((await origin.event(({ event }) => event === 'request')).name).toBe(ALLOWED)
     // The proxy asked for it, after it had recorded its decision; nobody asked because of a question.
     expect(await lab.leaked()).toEqual([ALLOWED])
