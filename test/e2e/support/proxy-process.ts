@@ -1,7 +1,7 @@
 // Starts the built command as a proxy in a process of its own and reads its trail.
 
 import { once } from 'node:events'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import type { AuditRecord } from '../../support/lab.ts'
 import type { ExecOptions } from '../../support/netns.ts'
 import { COMMAND, NEUTRAL, type Spawner } from './spawner.ts'
@@ -79,8 +79,7 @@ export async function startProxyProcess(spawner: Spawner, options: ProxyOptions)
 }
 
 export function readTrail(file: string, bytes?: number): AuditRecord[] {
-  if (!existsSync(file)) return []
-  const text = readFileSync(file).subarray(0, bytes).toString('latin1')
+  const text = wholeFile(file).subarray(0, bytes).toString('latin1')
   return text
     .slice(0, text.lastIndexOf('\n') + 1)
     .split('\n')
@@ -98,4 +97,14 @@ export function memoryOf(pid: number): { resident: number; peak: number } {
 /** The kernel keeps the peak itself, so that no sample is missed (proc(5), clear_refs). */
 export function forgetPeak(pid: number): void {
   writeFileSync(`/proc/${pid}/clear_refs`, '5')
+}
+
+/** Nothing while it is not there: before the start, and while another one is put in its place. */
+function wholeFile(file: string): Buffer {
+  try {
+    return readFileSync(file)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return Buffer.alloc(0)
+    throw error
+  }
 }
