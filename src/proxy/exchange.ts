@@ -43,7 +43,7 @@ export async function exchange(connection: Connection, incoming: IncomingRequest
 
 /** A head that can be read and has no one meaning (two lengths, a coding and a length): the code tells an attack from a slip. */
 function recordAmbiguity(attempt: Attempt, { head, framing }: IncomingRequest, deps: Deps): void {
-  if (framing.kind !== 'refused' || framing.reason !== 'malformed' || !attempt.decided) return
+  if (framing.kind !== 'refused' || framing.reason !== 'malformed') return
   const bytes = serializeHead(`${head.method} ${head.target} HTTP/${head.version}`, head.headers)
   recordMalformed(attempt, { reason: framing.reason, code: framing.code, bytes }, deps)
 }

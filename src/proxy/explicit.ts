@@ -17,7 +17,7 @@ import { leafFor, type ReadyLeaf, serveInside } from './inside.ts'
 import type { Tracked } from './tracked.ts'
 import { type Refused, refused } from './judge.ts'
 import type { ResponseSink } from './message.ts'
-import { watchIdle } from './revocation.ts'
+import { serveTracked } from './serving.ts'
 
 const ESTABLISHED = 'HTTP/1.1 200 Connection Established\r\n\r\n'
 
@@ -63,14 +63,7 @@ export async function serveExplicit(socket: Socket, deps: Deps, tracked: Tracked
     },
     deps.deadlines,
   )
-  const untrack = tracked.track(http, socket)
-  const unwatch = watchIdle(http, () => last, deps)
-  try {
-    await http.serve()
-  } finally {
-    untrack()
-    unwatch()
-  }
+  await serveTracked(http, socket, () => last, deps, tracked)
   if (silent) deps.metrics.connectionSilent(connection.door)
   await (tunnel as (() => Promise<void>) | null)?.()
 }

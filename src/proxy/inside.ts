@@ -19,7 +19,8 @@ import { recordMalformed } from './malformed.ts'
 import type { MalformedInput } from './message.ts'
 import { type Peeked, peek } from './peek.ts'
 import { recordRejection } from './rejections.ts'
-import { watchIdle, watchSilent } from './revocation.ts'
+import { watchSilent } from './revocation.ts'
+import { serveTracked } from './serving.ts'
 import { splice } from './splice.ts'
 import { alertAndClose, terminate } from './terminate.ts'
 import type { Tracked } from './tracked.ts'
@@ -212,14 +213,7 @@ async function serveHttp(
     },
   }
   const http = new Http1Connection(socket, raw, events, deps.deadlines)
-  const untrack = tracked.track(http, raw)
-  const unwatch = watchIdle(http, () => last, deps)
-  try {
-    await http.serve()
-  } finally {
-    untrack()
-    unwatch()
-  }
+  await serveTracked(http, raw, () => last, deps, tracked)
   return served
 }
 

@@ -9,7 +9,9 @@ const MAX_DESCRIBED_HEADERS = 64
 const MAX_LINE = 1_024
 const MAX_NAME = 64
 
+/** Beside the decision: where that could not be written, the trail may be back by now, and this would stand alone in it. */
 export function recordMalformed(attempt: Attempt, input: MalformedInput, deps: Deps): void {
+  if (!attempt.decided) return
   const described = describe(input.bytes, deps)
   deps.trail
     .append({

@@ -9,15 +9,23 @@ import { recordMalformed } from '../../src/proxy/malformed.ts'
 const redactor = createRedactor(Buffer.alloc(32, 7))
 const TOKEN = ['gh', 'p_', 'A1b2C3d4E5f6G7h8I9j0K1l2M3n4O5p6Q7r8'].join('')
 
-function recorded(text: string): RequestMalformed {
+function allRecorded(text: string, decided: boolean): RequestMalformed[] {
   const events: RequestMalformed[] = []
   const trail = { append: (event: RequestMalformed) => Promise.resolve(void events.push(event)) }
   const input = { reason: 'malformed', code: 'CODE', bytes: Buffer.from(text, 'latin1') } as const
-  recordMalformed({ requestId: 'id' } as Attempt, input, { trail, redactor } as unknown as Deps)
-  const [event] = events
+  recordMalformed({ requestId: 'id', decided } as Attempt, input, { trail, redactor } as unknown as Deps)
+  return events
+}
+
+function recorded(text: string): RequestMalformed {
+  const [event] = allRecorded(text, true)
   if (event === undefined) throw new Error('nothing was recorded')
   return event
 }
+
+it('nothing, where the decision that it belongs to could not be written', () => {
+  expect(allRecorded('GET / HTTP/1.1\r\n\r\n', false)).toEqual([])
+})
 
 describe('what is kept of bytes that are no request [K15] [K17]', () => {
   it('the line, the names and the lengths', () => {

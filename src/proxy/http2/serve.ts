@@ -9,7 +9,7 @@ import type { Deps } from '../deps.ts'
 import { exchange, exchangeMalformed } from '../exchange.ts'
 import { recordMalformed } from '../malformed.ts'
 import type { MalformedInput } from '../message.ts'
-import { watchIdle } from '../revocation.ts'
+import { serveTracked } from '../serving.ts'
 import type { Tracked } from '../tracked.ts'
 import { Http2Connection, type Http2Events, type RefusedRequest } from './client-connection.ts'
 
@@ -43,14 +43,7 @@ export async function serveHttp2(
     },
   }
   const http = new Http2Connection(socket, raw, events, deps.deadlines)
-  const untrack = tracked.track(http, raw)
-  const unwatch = watchIdle(http, () => last, deps)
-  try {
-    await http.serve()
-  } finally {
-    untrack()
-    unwatch()
-  }
+  await serveTracked(http, raw, () => last, deps, tracked)
   return served
 }
 
