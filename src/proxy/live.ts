@@ -13,7 +13,7 @@ export interface Open {
   interrupt?(why: Interruption): void
 }
 
-/** Holds at most one entry for each client connection and one for the request on it: the listener bounds both. */
+/** Holds at most one entry for each client connection and one for each request on it: the listener bounds the first, HTTP/2 the second. */
 export class Live {
   readonly #inForce: () => Judgement
   readonly #open = new Set<Open>()
