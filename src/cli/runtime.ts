@@ -69,7 +69,7 @@ export function systemGround(): Ground {
     originalDestination,
     deadlines: DEADLINES,
     peekDeadlines: PEEK_DEADLINES,
-    onDecision: decisionPrinter(process.stderr, process.env) ?? (() => undefined),
+    onDecision: decisionPrinter(process.stderr, process.env),
   }
 }
 

@@ -93,10 +93,10 @@ export interface RequestDecided {
   readonly query: string | null
   readonly protocol: Protocol
   readonly sni: string | null
-  readonly names?: RecordedNames
+  readonly names?: RecordedNames | undefined
   readonly original_destination: string | null
   readonly security_flags: readonly string[]
-  readonly request_headers?: readonly RecordedField[]
+  readonly request_headers?: readonly RecordedField[] | undefined
 }
 
 export interface RequestCompleted {
@@ -106,17 +106,17 @@ export interface RequestCompleted {
   readonly reason: Reason | null
   readonly status: number | null
   /** Of gRPC calls only: what the client was told, null where it was told nothing. */
-  readonly grpc_status?: number | null
+  readonly grpc_status?: number | null | undefined
   readonly upstream_address: string | null
   /** Null where the proxy died before the end: nobody counted. */
   readonly bytes_sent: number | null
   readonly bytes_received: number | null
   readonly duration_ms: number | null
   readonly timings: RecordedTimings
-  readonly security_flags?: readonly string[]
-  readonly response_headers?: readonly RecordedField[]
-  readonly request_body?: RecordedBody
-  readonly response_body?: RecordedBody
+  readonly security_flags?: readonly string[] | undefined
+  readonly response_headers?: readonly RecordedField[] | undefined
+  readonly request_body?: RecordedBody | undefined
+  readonly response_body?: RecordedBody | undefined
 }
 
 export interface RequestMalformed {

@@ -2,7 +2,7 @@
 
 import type { RawHeaders } from '../core/http1.ts'
 import { auditLevel } from '../core/policy.ts'
-import type { Outcome, Protocol, RequestCompleted } from '../core/record.ts'
+import type { Outcome, Protocol } from '../core/record.ts'
 import type { Reason } from '../core/refusal.ts'
 import type { AuditLevel } from '../core/rule.ts'
 import type { RequestFacts } from '../core/subject.ts'
@@ -38,6 +38,9 @@ const OUTCOME_OF_LOSS = {
   policy_revoked: 'revoked',
   audit_unavailable: 'interrupted',
 } as const
+
+/** An end that can not be written is the trail's to tell of. */
+const NOTHING = (): void => undefined
 
 const NO_FACTS: RequestFacts = {
   method: '',
@@ -107,6 +110,7 @@ export class Attempt {
     const named = facts.host ?? expected?.host.text ?? null
     const host = named === null ? null : redactor.name(named)
     const path = facts.path === null ? null : redactor.path(facts.path)
+    const method = this.facts === null ? null : redactor.text(facts.method)
     try {
       await this.#deps.trail.append({
         event: 'request.decided',
@@ -120,7 +124,7 @@ export class Attempt {
         reason: decision.reason,
         mode: this.judgement.mode,
         policy: this.judgement.policyHash,
-        method: this.facts === null ? null : redactor.text(facts.method),
+        method,
         scheme: facts.scheme,
         host,
         port: facts.port ?? expected?.port ?? connection.names.port,
@@ -129,18 +133,27 @@ export class Attempt {
         protocol: this.#protocol,
         sni: connection.sni === null ? null : redactor.name(connection.sni),
         original_destination: connection.originalDestination,
-        security_flags: [...connection.securityFlags, ...this.flags],
-        ...(decision.reason === 'identity_mismatch' ? { names: this.#names(facts) } : {}),
-        ...(this.#level === 'metadata' || this.headers === null
-          ? {}
-          : { request_headers: recordedFields(this.headers, redactor) }),
+        security_flags:
+          this.flags.length === 0 ? connection.securityFlags : [...connection.securityFlags, ...this.flags],
+        names: decision.reason === 'identity_mismatch' ? this.#names(facts) : undefined,
+        request_headers:
+          this.#level === 'metadata' || this.headers === null ? undefined : recordedFields(this.headers, redactor),
       })
     } catch {
       this.#deps.metrics.unrecorded()
       return false
     }
     this.#decided = true
-    this.#announce(decision, facts.scheme, host, path)
+    const { metrics, onDecision } = this.#deps
+    metrics.decided({ decision: decision.decision, reason: decision.reason, client: this.client.name })
+    // SECURITY: what is shown is redacted as what is recorded: a terminal may be a file.
+    onDecision?.({
+      ...decision,
+      client: this.client.name,
+      method,
+      url: `${facts.scheme}://${host ?? '?'}${path ?? ''}`,
+      requestId: this.requestId,
+    })
     return true
   }
 
@@ -168,7 +181,9 @@ export class Attempt {
       bytesSent: this.sent.bytes,
       bytesReceived: this.bytesReceived,
     })
-    const dropped = this.sent.trailerNames.map((name) => `trailer_dropped:${this.#deps.redactor.name(name)}`)
+    const { redactor } = this.#deps
+    const { trailerNames } = this.sent
+    const { dns, connect, tls, firstByte } = this.timings
     this.#deps.trail
       .append({
         event: 'request.completed',
@@ -176,21 +191,19 @@ export class Attempt {
         outcome: this.outcome,
         reason: this.reason,
         status: this.status,
-        ...(this.grpc ? { grpc_status: this.grpcStatus } : {}),
+        grpc_status: this.grpc ? this.grpcStatus : undefined,
         upstream_address: this.upstreamAddress,
         bytes_sent: this.sent.bytes,
         bytes_received: this.bytesReceived,
         duration_ms: round(durationMs),
-        timings: {
-          dns: round(this.timings.dns),
-          connect: round(this.timings.connect),
-          tls: round(this.timings.tls),
-          first_byte: round(this.timings.firstByte),
-        },
-        ...(dropped.length === 0 ? {} : { security_flags: dropped }),
-        ...this.#messages(),
+        timings: { dns: round(dns), connect: round(connect), tls: round(tls), first_byte: round(firstByte) },
+        security_flags:
+          trailerNames.length === 0 ? undefined : trailerNames.map((name) => `trailer_dropped:${redactor.name(name)}`),
+        response_headers: this.#responseHeaders === null ? undefined : recordedFields(this.#responseHeaders, redactor),
+        request_body: this.#requestBody?.record(redactor),
+        response_body: this.#responseBody?.record(redactor),
       })
-      .catch(() => undefined)
+      .catch(NOTHING)
   }
 
   /** The body as it is to be sent, recorded on its way where the rule says so. Only after `decide`. */
@@ -225,15 +238,6 @@ export class Attempt {
     this.#responseBody?.add(data)
   }
 
-  #messages(): Pick<RequestCompleted, 'response_headers' | 'request_body' | 'response_body'> {
-    const { redactor } = this.#deps
-    return {
-      ...(this.#responseHeaders === null ? {} : { response_headers: recordedFields(this.#responseHeaders, redactor) }),
-      ...(this.#requestBody === null ? {} : { request_body: this.#requestBody.record(redactor) }),
-      ...(this.#responseBody === null ? {} : { response_body: this.#responseBody.record(redactor) }),
-    }
-  }
-
   #names(facts: RequestFacts): Record<string, string> {
     const connection = this.#connection
     const names: Record<string, string> = {}
@@ -247,23 +251,6 @@ export class Attempt {
       if (name !== null) names[from] = this.#deps.redactor.name(name)
     }
     return names
-  }
-
-  /** SECURITY: what is shown is redacted as what is recorded: a terminal may be a file. */
-  #announce(decision: Decision, scheme: string, host: string | null, path: string | null): void {
-    const { redactor } = this.#deps
-    this.#deps.metrics.decided({
-      decision: decision.decision,
-      reason: decision.reason,
-      client: this.client.name,
-    })
-    this.#deps.onDecision({
-      ...decision,
-      client: this.client.name,
-      method: this.facts === null ? null : redactor.text(this.facts.method),
-      url: `${scheme}://${host ?? '?'}${path ?? ''}`,
-      requestId: this.requestId,
-    })
   }
 }
 

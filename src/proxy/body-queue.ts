@@ -56,14 +56,14 @@ export class BodyQueue implements BodyReader {
     this.#finish({ kind: 'failed', reason, detail })
   }
 
-  read(): Promise<BodyPart> {
+  read(): BodyPart | Promise<BodyPart> {
     const data = this.#chunks.shift()
     if (data !== undefined) {
       this.#bytes -= data.length
       if (!this.full) this.#onDemand()
-      return Promise.resolve({ kind: 'data', data })
+      return { kind: 'data', data }
     }
-    if (this.#last !== null) return Promise.resolve(this.#last)
+    if (this.#last !== null) return this.#last
     return new Promise((resolve) => {
       this.#waiter = resolve
       this.#onDemand()

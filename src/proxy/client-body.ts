@@ -18,15 +18,15 @@ export class ClientBody implements BodyReader {
     this.#continueOwed = expectContinue
   }
 
-  read(): Promise<BodyPart> {
+  read(): BodyPart | Promise<BodyPart> {
     const queue = this.#queue
     // RFC 9110 §10.1.1: 100 only when the request may proceed, which is when somebody wants its body.
     if (this.#continueOwed && queue.empty && !queue.finished) this.#sink.informational(100, [])
     this.#continueOwed = false
-    if (!queue.finished) {
-      this.#timer = setTimeout(() => queue.fail('client_timeout', 'the client stopped sending its body'), this.#idleMs)
-    }
-    return queue.read().finally(() => this.stop())
+    const next = queue.read()
+    if (!(next instanceof Promise)) return next
+    this.#timer = setTimeout(() => queue.fail('client_timeout', 'the client stopped sending its body'), this.#idleMs)
+    return next.finally(() => this.stop())
   }
 
   /** Nobody waits any more. */

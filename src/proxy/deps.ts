@@ -54,5 +54,6 @@ export interface Deps {
   readonly deadlines: Deadlines
   readonly peekDeadlines: PeekDeadlines
   readonly draining: () => boolean
-  readonly onDecision: (line: DecisionLine) => void
+  /** Null: nobody watches. */
+  readonly onDecision: ((line: DecisionLine) => void) | null
 }

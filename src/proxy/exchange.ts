@@ -3,7 +3,6 @@
 import { endToEndInterimHeaders } from '../core/framing.ts'
 import { GRPC_STATUS_OF, isGrpc } from '../core/grpc.ts'
 import { serializeHead } from '../core/http1.ts'
-import type { Route } from '../core/revocation.ts'
 import { judge, type Proceed, type Refused, refused } from './judge.ts'
 import { grpcRefusal, refusalAnswer } from './answer.ts'
 import { Attempt } from './attempt.ts'
@@ -12,29 +11,34 @@ import type { Deps } from './deps.ts'
 import { recordMalformed } from './malformed.ts'
 import type { ClientLink, IncomingRequest, MalformedInput, ResponseSink } from './message.ts'
 import { relay } from './relay.ts'
-import { watchRequest } from './revocation.ts'
+import { RequestUnderway } from './revocation.ts'
+import type { Visit } from './serving.ts'
 import type { Sending } from './upstream.ts'
 import { serveWebSocket } from './websocket.ts'
 
-/**
- * Resolves when the sink was ended or aborted and the end of the attempt was handed to the trail: to where the request was
- * permitted to go, null where it was not. Never rejects.
- */
-export async function exchange(connection: Connection, incoming: IncomingRequest, deps: Deps): Promise<Route | null> {
+/** Resolves when the sink was ended or aborted and the end of the attempt was handed to the trail. Never rejects. */
+export async function exchange(
+  connection: Connection,
+  incoming: IncomingRequest,
+  deps: Deps,
+  visit: Visit,
+): Promise<void> {
+  visit.served = true
   const attempt = new Attempt(connection, incoming.protocol, deps)
   attempt.headers = incoming.head.headers
   attempt.grpc = incoming.protocol === 'h2' && isGrpc(incoming.head.headers)
   const { sink } = incoming
   try {
-    const judged = await judge(connection, incoming, attempt, deps)
+    const judging = judge(connection, incoming, attempt, deps)
+    const judged = judging instanceof Promise ? await judging : judging
     if (judged.kind === 'refused') {
       await refuse(attempt, sink, judged)
       recordAmbiguity(attempt, incoming, deps)
-      return null
+      return
     }
     await proceed(attempt, incoming, judged, deps)
     const { scheme, host, port } = judged.permit
-    return { asker: judged.asker, scheme, host, port }
+    visit.route = { asker: judged.asker, scheme, host, port }
   } finally {
     if (!sink.started) sink.abort()
     attempt.complete()
@@ -50,14 +54,15 @@ function recordAmbiguity(attempt: Attempt, { head, framing }: IncomingRequest, d
 
 async function proceed(attempt: Attempt, incoming: IncomingRequest, judged: Proceed, deps: Deps): Promise<void> {
   const { sink, link } = incoming
-  const unwatch = watchRequest(attempt, judged, link, deps)
+  const underway = new RequestUnderway(attempt, judged, link)
+  deps.live.add(underway, attempt.judgement)
   try {
     // SECURITY: the record is the permission to proceed. No record, no upstream byte.
     if (!(await attempt.decide(judged.decision))) return answer(attempt, sink, unrecorded())
     if (link.gone) return abandon(attempt, sink, link)
     await forward(attempt, incoming, judged, deps)
   } finally {
-    unwatch()
+    deps.live.remove(underway)
   }
 }
 

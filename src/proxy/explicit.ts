@@ -6,7 +6,6 @@ import { headerValue, headerValues, type RequestHead, soleValue } from '../core/
 import { identify, tokenClients } from '../core/identity.ts'
 import { couldAllow, couldAllowAny } from '../core/policy.ts'
 import type { Reason } from '../core/refusal.ts'
-import type { Route } from '../core/revocation.ts'
 import { Attempt } from './attempt.ts'
 import { bound, type ClientIdentity, type Connection, peerAddress, unnamed } from './connection.ts'
 import type { Deps } from './deps.ts'
@@ -17,7 +16,7 @@ import { leafFor, type ReadyLeaf, serveInside } from './inside.ts'
 import type { Tracked } from './tracked.ts'
 import { type Refused, refused } from './judge.ts'
 import type { ResponseSink } from './message.ts'
-import { serveTracked } from './serving.ts'
+import { serveTracked, type Visit } from './serving.ts'
 
 const ESTABLISHED = 'HTTP/1.1 200 Connection Established\r\n\r\n'
 
@@ -37,22 +36,18 @@ export async function serveExplicit(socket: Socket, deps: Deps, tracked: Tracked
     securityFlags: [],
   }
   let tunnel: (() => Promise<void>) | null = null
-  let last: Route | null = null
-  let silent = true
+  const visit: Visit = { served: false, route: null }
   const http = new Http1Connection(
     socket,
     socket,
     {
-      request: async (incoming) => {
-        silent = false
-        last = (await exchange(connection, incoming, deps)) ?? last
-      },
+      request: (incoming) => exchange(connection, incoming, deps, visit),
       malformed: (input, sink, link) => {
-        silent = false
+        visit.served = true
         return refuseMalformed(connection, input, { socket, sink, link }, deps)
       },
       connect: async (head, sink, _link, takeOver) => {
-        silent = false
+        visit.served = true
         const opened = await openTunnel(connection, head, sink, deps)
         if (opened === null) return false
         const rest = takeOver()
@@ -63,8 +58,8 @@ export async function serveExplicit(socket: Socket, deps: Deps, tracked: Tracked
     },
     deps.deadlines,
   )
-  await serveTracked(http, socket, () => last, deps, tracked)
-  if (silent) deps.metrics.connectionSilent(connection.door)
+  await serveTracked(http, socket, visit, deps, tracked)
+  if (!visit.served) deps.metrics.connectionSilent(connection.door)
   await (tunnel as (() => Promise<void>) | null)?.()
 }
 

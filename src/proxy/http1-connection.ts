@@ -3,12 +3,13 @@
 import type { Socket } from 'node:net'
 import { frameRequest } from '../core/framing.ts'
 import { HEAD_LIMITS, parseRequestHead, type RawHeaders, type RequestHead } from '../core/http1.ts'
+import { Arrival } from './arrival.ts'
 import { BodyQueue } from './body-queue.ts'
 import { ClientBody } from './client-body.ts'
 import { DEADLINES, type Deadlines } from './deadlines.ts'
 import { watchHalfClosed } from './half-closed.ts'
 import { Http1Body } from './http1-body.ts'
-import { Http1Sink } from './http1-sink.ts'
+import { Http1Sink, type SinkOwner } from './http1-sink.ts'
 import { flushThenClose, lingerThenClose } from './linger.ts'
 import type {
   ClientLink,
@@ -26,7 +27,7 @@ const EMPTY = Buffer.alloc(0)
 
 export interface Http1Events {
   /** Resolves when the sink was ended or aborted. */
-  request(incoming: IncomingRequest): Promise<void>
+  request(incoming: IncomingRequest): Promise<unknown>
   /** Resolves when the sink was ended or aborted; the connection is closed after it. */
   malformed(input: MalformedInput, sink: ResponseSink, link: ClientLink): Promise<void>
   /** CONNECT. True: the socket was taken over by the callee (`rest` are bytes already read) and is no longer ours. */
@@ -35,14 +36,14 @@ export interface Http1Events {
 
 type Next = { kind: 'head'; head: RequestHead } | { kind: 'bad'; input: MalformedInput } | { kind: 'end' }
 
-export class Http1Connection implements ClientLink {
+export class Http1Connection implements ClientLink, SinkOwner {
   readonly #socket: Socket
   readonly #raw: Socket
   readonly #events: Http1Events
   readonly #deadlines: Deadlines
+  readonly #arrival: Arrival
   #pending: Buffer = EMPTY
   #body: Http1Body | null = null
-  #wake: (() => void) | null = null
   #gone: (() => void)[] = []
   #ended = false
   #draining = false
@@ -59,6 +60,7 @@ export class Http1Connection implements ClientLink {
     this.#raw = raw
     this.#events = events
     this.#deadlines = deadlines
+    this.#arrival = new Arrival(deadlines.idleMs)
   }
 
   onGone(listener: () => void): void {
@@ -80,14 +82,14 @@ export class Http1Connection implements ClientLink {
 
   interrupt(why: Interruption): void {
     if (!this.gone) this.interrupted = why
-    this.#breakOff()
+    this.breakOff()
     this.#leave()
   }
 
   async serve(): Promise<void> {
     this.#attach()
     for (;;) {
-      const next = await this.#nextHead()
+      const next = this.#readHead() ?? (await this.#nextHead())
       if (next.kind === 'end') return this.#release('close')
       this.#busy = true
       this.#gone = []
@@ -99,7 +101,7 @@ export class Http1Connection implements ClientLink {
   }
 
   async #refuse(input: MalformedInput): Promise<false> {
-    const sink = this.#sink({ version: '1.1', keepAlive: false })
+    const sink = new Http1Sink(this.#socket, '1.1', false, this)
     await this.#events.malformed(input, sink, this)
     return false
   }
@@ -108,7 +110,7 @@ export class Http1Connection implements ClientLink {
     if (head.method === 'CONNECT') return this.#connect(head)
     const framing = frameRequest(head)
     const keepAlive = framing.kind === 'ok' && framing.keepAlive
-    const sink = this.#sink({ version: head.version, keepAlive })
+    const sink = new Http1Sink(this.#socket, head.version, keepAlive, this)
     const body = this.#openBody(framing, sink)
     await this.#events.request({
       protocol: head.version === '1.0' ? 'http/1.0' : 'http/1.1',
@@ -117,14 +119,15 @@ export class Http1Connection implements ClientLink {
       body,
       sink,
       link: this,
-      ...(framing.kind === 'ok' && framing.upgrade.length > 0
-        ? { switchProtocols: (statusText, fields) => this.#switchProtocols(sink, statusText, fields) }
-        : {}),
+      switchProtocols:
+        framing.kind === 'ok' && framing.upgrade.length > 0
+          ? (statusText, fields) => this.#switchProtocols(sink, statusText, fields)
+          : undefined,
     })
     if (this.#switched) return 'taken'
     if (!sink.finished) sink.abort()
     // SECURITY: answers to pipelined requests that nobody reads must not pile up: the next request waits for room.
-    await sink.drained()
+    if (this.#socket.writableNeedDrain) await sink.drained()
     body?.stop()
     const whole = this.#isBodyWhole()
     this.#body = null
@@ -132,7 +135,7 @@ export class Http1Connection implements ClientLink {
   }
 
   async #connect(head: RequestHead): Promise<boolean | 'taken'> {
-    const sink = this.#sink({ version: head.version, keepAlive: false })
+    const sink = new Http1Sink(this.#socket, head.version, false, this)
     const taken = await this.#events.connect(head, sink, this, () => this.#giveAway())
     return taken ? 'taken' : false
   }
@@ -161,14 +164,11 @@ export class Http1Connection implements ClientLink {
     return this.#body === null || this.#body.queue.whole
   }
 
-  #sink(request: { version: '1.0' | '1.1'; keepAlive: boolean }): Http1Sink {
-    const { version, keepAlive } = request
-    // Asked when the head is written: by then the drain may have begun, and an answer may come before the end of the upload.
-    const reusable = (): boolean => keepAlive && !this.#draining && this.#isBodyWhole()
-    return new Http1Sink(this.#socket, { version, reusable }, () => this.#breakOff())
+  get reusable(): boolean {
+    return !this.#draining && this.#isBodyWhole()
   }
 
-  #breakOff(): void {
+  breakOff(): void {
     this.#brokenOff = true
     if (this.#raw.destroyed) this.#socket.destroy()
     else this.#raw.resetAndDestroy()
@@ -191,44 +191,36 @@ export class Http1Connection implements ClientLink {
     if (this.#body?.queue.full === true) this.#socket.pause()
   }
 
-  async #nextHead(): Promise<Next> {
-    let since: number | null = null
-    for (;;) {
-      if (this.#pending.length > 0) {
-        since ??= Date.now()
-        const result = parseRequestHead(this.#pending)
-        if (result.kind === 'head') {
-          this.#pending = this.#pending.subarray(result.bytes)
-          return { kind: 'head', head: result.head }
-        }
-        if (result.kind === 'bad') return this.#bad(result.reason, result.code)
-        if (this.#ended) return this.#bad('malformed', 'TRUNCATED_HEAD')
+  /** Null: it is not there yet. */
+  #readHead(): Next | null {
+    if (this.#pending.length > 0) {
+      const result = parseRequestHead(this.#pending)
+      if (result.kind === 'head') {
+        this.#pending = this.#pending.subarray(result.bytes)
+        return { kind: 'head', head: result.head }
       }
-      if (this.#ended || this.gone || (this.#draining && this.#pending.length === 0)) return { kind: 'end' }
-      const arrived = await this.#more(
-        since === null ? this.#deadlines.idleMs : this.#deadlines.headMs - (Date.now() - since),
-      )
-      if (arrived) continue
-      return since !== null ? this.#bad('client_timeout', 'HEAD_DEADLINE') : { kind: 'end' }
+      if (result.kind === 'bad') return this.#bad(result.reason, result.code)
+      if (this.#ended) return this.#bad('malformed', 'TRUNCATED_HEAD')
+    }
+    return this.#ended || this.gone || (this.#draining && this.#pending.length === 0) ? { kind: 'end' } : null
+  }
+
+  async #nextHead(): Promise<Next> {
+    let since = this.#pending.length > 0 ? Date.now() : null
+    for (;;) {
+      this.#socket.resume()
+      const arrived = await (since === null
+        ? this.#arrival.next()
+        : this.#arrival.within(this.#deadlines.headMs - (Date.now() - since)))
+      if (!arrived) return since !== null ? this.#bad('client_timeout', 'HEAD_DEADLINE') : { kind: 'end' }
+      if (this.#pending.length > 0) since ??= Date.now()
+      const next = this.#readHead()
+      if (next !== null) return next
     }
   }
 
   #bad(reason: MalformedInput['reason'], code: string): Next {
     return { kind: 'bad', input: { reason, code, bytes: this.#pending } }
-  }
-
-  /** True when something arrived or the connection ended, false when `ms` passed. */
-  #more(ms: number): Promise<boolean> {
-    this.#socket.resume()
-    return new Promise((resolve) => {
-      const settle = (arrived: boolean): void => {
-        clearTimeout(timer)
-        this.#wake = null
-        resolve(arrived)
-      }
-      const timer = setTimeout(() => settle(false), Math.max(ms, 1))
-      this.#wake = () => settle(true)
-    })
   }
 
   #resume(): void {
@@ -242,13 +234,13 @@ export class Http1Connection implements ClientLink {
       this.#pending = this.#pending.length === 0 ? chunk : Buffer.concat([this.#pending, chunk])
       if (this.#busy && this.#pending.length >= MAX_PIPELINED_BYTES) this.#socket.pause()
     }
-    this.#wake?.()
+    this.#arrival.signal()
   }
 
   readonly #onEnd = (): void => {
     this.#ended = true
     this.#body?.fail('client_aborted', 'the client closed in the middle of its body')
-    this.#wake?.()
+    this.#arrival.signal()
     if (!this.#busy) return
     // close_notify: nobody half-closes TLS and waits. A plain FIN may be a client that has said all it wants to say.
     if (this.#socket !== this.#raw) return this.#leave()
@@ -266,7 +258,7 @@ export class Http1Connection implements ClientLink {
     this.gone = true
     this.#ended = true
     this.#body?.fail('client_aborted', 'the client went away')
-    this.#wake?.()
+    this.#arrival.signal()
     for (const listener of this.#gone) listener()
     this.#gone = []
   }
@@ -279,6 +271,7 @@ export class Http1Connection implements ClientLink {
   }
 
   #detach(): void {
+    this.#arrival.stop()
     this.#socket.pause()
     this.#socket.removeListener('data', this.#onData)
     this.#socket.removeListener('end', this.#onEnd)
@@ -286,6 +279,7 @@ export class Http1Connection implements ClientLink {
   }
 
   #release(how: 'close' | 'linger'): void {
+    this.#arrival.stop()
     this.#socket.removeListener('data', this.#onData)
     // SECURITY: an end in order (close_notify) on the way to the reset would tell the client that it has everything.
     if (this.#brokenOff) return

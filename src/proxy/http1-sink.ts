@@ -7,37 +7,44 @@ import type { ResponseLength, ResponseSink } from './message.ts'
 
 /** A client that takes nothing for this long while bytes wait for it is cut off (slow read). */
 const WRITE_STALL_MS = 600_000
+/** What is held back to go out as one: a TLS record and a system call for a small answer, where head and body would be two each. */
+const MAX_HELD_BYTES = 16_384
 
-export interface SinkRequest {
-  readonly version: '1.0' | '1.1'
-  /** Whether the connection can serve another request after this answer. */
-  readonly reusable: () => boolean
+/** The connection that an answer goes out on. */
+export interface SinkOwner {
+  /** Whether nothing but the request itself stands against another one behind it. */
+  readonly reusable: boolean
+  /** Ends the connection in a way that no client reads as the end of a message (RST). */
+  breakOff(): void
 }
 
 const REASON_PHRASE: Readonly<Record<number, string>> = { 100: 'Continue', 102: 'Processing', 103: 'Early Hints' }
 
 export class Http1Sink implements ResponseSink {
   readonly #socket: Socket
-  readonly #breakOff: () => void
-  readonly #request: SinkRequest
+  readonly #owner: SinkOwner
+  readonly #version: '1.0' | '1.1'
+  readonly #mayKeep: boolean
   #coding: 'chunked' | 'identity' | 'none' = 'none'
-  #corked = false
+  #held: Buffer[] = []
+  #heldBytes = 0
   started = false
   finished = false
   aborted = false
   /** What the head of the answer said. */
   keepAlive = false
 
-  /** `breakOff` must end the connection in a way that no client reads as the end of a message (RST). */
-  constructor(socket: Socket, request: SinkRequest, breakOff: () => void) {
+  /** `mayKeep`: the request would have the connection stay open. */
+  constructor(socket: Socket, version: '1.0' | '1.1', mayKeep: boolean, owner: SinkOwner) {
     this.#socket = socket
-    this.#request = request
-    this.#breakOff = breakOff
+    this.#version = version
+    this.#mayKeep = mayKeep
+    this.#owner = owner
   }
 
   informational(status: number, headers: RawHeaders): void {
     // RFC 9110 §15.2: a server must not send 1xx to an HTTP/1.0 client.
-    if (this.started || this.#request.version === '1.0') return
+    if (this.started || this.#version === '1.0') return
     this.#socket.write(serializeHead(`HTTP/1.1 ${status} ${REASON_PHRASE[status] ?? ''}`, headers))
   }
 
@@ -50,29 +57,31 @@ export class Http1Sink implements ResponseSink {
 
   head(status: number, statusText: string, headers: RawHeaders, length: ResponseLength): void {
     this.started = true
-    this.keepAlive = this.#request.reusable()
+    // Asked when the head is written: by then the drain may have begun, and an answer may come before the end of the upload.
+    this.keepAlive = this.#mayKeep && this.#owner.reusable
     const fields = [...headers]
     if (length.kind === 'stream') {
       // RFC 9112 §6.1: chunked only to HTTP/1.1; for 1.0 the close is the end.
-      this.#coding = this.#request.version === '1.1' ? 'chunked' : 'identity'
+      this.#coding = this.#version === '1.1' ? 'chunked' : 'identity'
       if (this.#coding === 'chunked') fields.push('Transfer-Encoding', 'chunked')
       else this.keepAlive = false
     } else if (length.kind === 'length') {
       this.#coding = 'identity'
     }
     if (!this.keepAlive) fields.push('Connection', 'close')
-    else if (this.#request.version === '1.0') fields.push('Connection', 'keep-alive')
-    this.#cork()
-    this.#socket.write(serializeHead(`HTTP/1.1 ${status} ${statusText}`, fields))
+    else if (this.#version === '1.0') fields.push('Connection', 'keep-alive')
+    this.#hold(serializeHead(`HTTP/1.1 ${status} ${statusText}`, fields))
   }
 
   write(data: Buffer): boolean {
     if (this.#coding === 'none' || data.length === 0 || this.#socket.destroyed) return true
-    this.#cork()
-    if (this.#coding === 'identity') return this.#socket.write(data)
-    let more = true
-    for (const piece of encodeChunk(data)) more = this.#socket.write(piece)
-    return more
+    if (this.#coding === 'identity') this.#hold(data)
+    else for (const piece of encodeChunk(data)) this.#hold(piece)
+    return this.#heldBytes < MAX_HELD_BYTES || this.#send()
+  }
+
+  flush(): void {
+    this.#send()
   }
 
   drained(): Promise<void> {
@@ -94,24 +103,36 @@ export class Http1Sink implements ResponseSink {
   end(trailers: RawHeaders): void {
     if (this.finished) return
     this.finished = true
-    if (this.#coding === 'chunked' && !this.#socket.destroyed) this.#socket.write(encodeLastChunk(trailers))
+    if (this.#coding === 'chunked') this.#hold(encodeLastChunk(trailers))
+    this.#send()
   }
 
   abort(): void {
     if (this.aborted) return
     this.aborted = true
     this.finished = true
-    this.#breakOff()
+    this.#owner.breakOff()
   }
 
-  /** Head and first bytes go out as one record, and no later than this turn of the loop (an event stream's head is not held back). */
-  #cork(): void {
-    if (this.#corked) return
-    this.#corked = true
+  #hold(bytes: Buffer): void {
+    this.#held.push(bytes)
+    this.#heldBytes += bytes.length
+  }
+
+  /** False: the socket has more than it should hold. */
+  #send(): boolean {
+    const held = this.#held
+    const bytes = this.#heldBytes
+    if (bytes === 0 || this.#socket.destroyed) return true
+    this.#held = []
+    this.#heldBytes = 0
+    if (held.length === 1) return this.#socket.write(held[0] as Buffer)
+    // Copied into one: half the cost of having the stream gather them (cork), and of a large part nothing is copied.
+    if (bytes <= MAX_HELD_BYTES) return this.#socket.write(Buffer.concat(held, bytes))
     this.#socket.cork()
-    process.nextTick(() => {
-      this.#corked = false
-      this.#socket.uncork()
-    })
+    let more = true
+    for (const part of held) more = this.#socket.write(part)
+    this.#socket.uncork()
+    return more
   }
 }

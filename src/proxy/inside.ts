@@ -5,7 +5,6 @@ import { type Authority, parseServerName, sameHost } from '../core/address.ts'
 import { identify } from '../core/identity.ts'
 import { couldAllow, decide, permitPassthrough } from '../core/policy.ts'
 import type { Reason } from '../core/refusal.ts'
-import type { Route } from '../core/revocation.ts'
 import { Attempt } from './attempt.ts'
 import { bound, type Connection, unnamed } from './connection.ts'
 import type { Deps } from './deps.ts'
@@ -20,7 +19,7 @@ import type { MalformedInput } from './message.ts'
 import { type Peeked, peek } from './peek.ts'
 import { recordRejection } from './rejections.ts'
 import { watchSilent } from './revocation.ts'
-import { serveTracked } from './serving.ts'
+import { serveTracked, visitOf } from './serving.ts'
 import { splice } from './splice.ts'
 import { alertAndClose, terminate } from './terminate.ts'
 import type { Tracked } from './tracked.ts'
@@ -192,29 +191,23 @@ async function serveHttp(
   deps: Deps,
   tracked: Tracked,
 ): Promise<boolean> {
-  let served = false
-  const { expected, scheme } = connection.names
-  let last: Route | null = expected === null ? null : { asker: connection, scheme, ...expected }
+  const visit = visitOf(connection)
   const events: Http1Events = {
-    request: async (incoming) => {
-      served = true
-      last = (await exchange(connection, incoming, deps)) ?? last
-    },
+    request: (incoming) => exchange(connection, incoming, deps, visit),
     malformed: (input, sink, link) => {
-      served = true
+      visit.served = true
       return refuseMalformed(connection, input, { socket, sink, link }, deps)
     },
     // A CONNECT inside a connection that is already bound is a tunnel in a tunnel: it names a second destination.
     connect: async (head, sink, link) => {
-      served = true
       const framing = { kind: 'refused', reason: 'malformed', code: 'NESTED_CONNECT' } as const
-      await exchange(connection, { protocol: 'http/1.1', head, framing, body: null, sink, link }, deps)
+      await exchange(connection, { protocol: 'http/1.1', head, framing, body: null, sink, link }, deps, visit)
       return false
     },
   }
   const http = new Http1Connection(socket, raw, events, deps.deadlines)
-  await serveTracked(http, raw, () => last, deps, tracked)
-  return served
+  await serveTracked(http, raw, visit, deps, tracked)
+  return visit.served
 }
 
 /** A refused connection: no request was read, so the record has no method and no path, and the answer is an alert. */

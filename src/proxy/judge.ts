@@ -1,7 +1,6 @@
 // Judges one request from head to permit: name, client, address, policy, body, limits. Sends nothing and writes nothing.
 
 import { judgeAddress } from '../core/address-class.ts'
-import { BODY_INSPECTION_LIMIT } from '../core/body.ts'
 import { soleValue } from '../core/http1.ts'
 import { identify, tokenClients } from '../core/identity.ts'
 import { decide, judgeBody, limitDenied } from '../core/policy.ts'
@@ -12,10 +11,10 @@ import { readSubject } from '../core/subject.ts'
 import { type Handshake, readHandshake } from '../core/websocket.ts'
 import type { RateState } from './answer.ts'
 import type { Attempt, Decision } from './attempt.ts'
-import { bufferedBody } from './body-queue.ts'
 import type { Connection } from './connection.ts'
 import type { Deps } from './deps.ts'
-import type { BodyPart, BodyReader, IncomingRequest } from './message.ts'
+import { capBody, chain, type Inspected, readWhole } from './inspected-body.ts'
+import type { IncomingRequest } from './message.ts'
 import type { OutgoingBody } from './upstream.ts'
 
 const EMPTY = Buffer.alloc(0)
@@ -41,45 +40,90 @@ export interface Proceed {
 }
 
 export type Judged = Refused | Proceed
-type Ruled = Refused | Omit<Proceed, 'subject' | 'asker' | 'handshake'>
+type Ruled = Refused | Pick<Proceed, 'kind' | 'permit' | 'decision' | 'body'>
+
+/** One request and what it is judged with. */
+interface Case {
+  readonly connection: Connection
+  readonly incoming: IncomingRequest
+  readonly attempt: Attempt
+  readonly deps: Deps
+  readonly asker: Asker
+  readonly body: OutgoingBody | null
+}
+
+type Unidentified = Omit<Subject, 'client'>
+
+interface Ruling {
+  readonly kind: 'ruling'
+  readonly verdict: Verdict
+  readonly subject: Subject
+}
 
 export const refused = (reason: Reason, hint: string): Refused => ({ kind: 'refused', reason, rule: null, hint })
 
-/** Fills in the attempt's facts and client on the way, so that a refusal at any step is recorded with all that is known. */
-export async function judge(
+/**
+ * Fills in the attempt's facts and client on the way, so that a refusal at any step is recorded with all that is known. A promise
+ * only where the body is part of the question.
+ */
+export function judge(
   connection: Connection,
   incoming: IncomingRequest,
   attempt: Attempt,
   deps: Deps,
-): Promise<Judged> {
+): Judged | Promise<Judged> {
   const read = readSubject(connection.names, incoming.head, incoming.framing)
   attempt.facts = read.facts
   if (deps.draining()) return refused('shutting_down', 'try again in a moment')
   if (connection.refusal !== null) return refused(connection.refusal, 'this connection reached the proxy itself')
   if (read.kind === 'refused') return refused(read.reason, read.why)
   const asker = askerOf(connection, incoming)
-  const body = bodyOf(incoming)
-  let reading: Promise<Whole> | null = null
+  const about: Case = { connection, incoming, attempt, deps, asker, body: bodyOf(incoming) }
+  const ruling = rule(read.subject, about)
+  if (ruling.kind === 'refused') return ruling
+  return ruling.verdict.kind === 'needs-body'
+    ? judgeWithBody(read.subject, ruling, about)
+    : concluded(ruling, null, about)
+}
+
+async function judgeWithBody(read: Unidentified, first: Ruling, about: Case): Promise<Judged> {
+  const { attempt, deps } = about
+  // A body that is being read is waited for in any case: it has to be sent from its beginning.
+  const reading = readWhole(about.body)
+  let ruling = first
   for (;;) {
-    // SECURITY: what decides is the policy in force now; another may have come while the body was awaited.
-    attempt.judgement = deps.judgement()
-    const identified = identifyAsker(asker, attempt)
-    if (identified !== null) return identified
-    const subject: Subject = { ...read.subject, client: attempt.client.name }
-    const literal = judgeLiteral(subject, attempt, deps)
-    if (literal !== null) return literal
-    const verdict = decide(attempt.judgement.policy, subject)
-    if (verdict.kind === 'denial' && missesCredentials(connection, subject, verdict.reason, attempt)) {
-      return refused('proxy_auth', 'a client with proxy credentials may do this')
+    const whole = await unlessReloaded(reading, attempt, deps)
+    if (whole === 'reloaded') {
+      const again = rule(read, about)
+      if (again.kind === 'refused') return again
+      ruling = again
+    } else {
+      return whole.kind === 'failed' ? refused(whole.reason, whole.detail) : concluded(ruling, whole, about)
     }
-    if (verdict.kind === 'denial' && verdict.observed === null) return refusedBy(verdict)
-    // A body that is being read is waited for in any case: it has to be sent from its beginning.
-    if (verdict.kind === 'needs-body') reading ??= readWhole(body)
-    const whole = reading === null ? null : await unlessReloaded(reading, attempt, deps)
-    if (whole === 'reloaded') continue
-    if (whole?.kind === 'failed') return refused(whole.reason, whole.detail)
-    return carried(ruled(verdict, whole, subject, incoming, body, attempt, deps), subject, asker, incoming)
   }
+}
+
+/** What the policy in force says before it has seen a body. */
+function rule(read: Unidentified, { connection, attempt, deps, asker }: Case): Refused | Ruling {
+  // SECURITY: what decides is the policy in force now; another may have come while the body was awaited.
+  attempt.judgement = deps.judgement()
+  const identified = identifyAsker(asker, attempt)
+  if (identified !== null) return identified
+  const subject = subjectOf(read, attempt.client.name)
+  const literal = judgeLiteral(subject, attempt, deps)
+  if (literal !== null) return literal
+  const verdict = decide(attempt.judgement.policy, subject)
+  if (verdict.kind === 'denial' && missesCredentials(connection, subject, verdict.reason, attempt)) {
+    return refused('proxy_auth', 'a client with proxy credentials may do this')
+  }
+  if (verdict.kind === 'denial' && verdict.observed === null) return refusedBy(verdict)
+  return { kind: 'ruling', verdict, subject }
+}
+
+/** Written out: a spread costs ten times as much. */
+function subjectOf(read: Unidentified, client: string): Subject {
+  const { scheme, method, host, port, path, encodedSlash, target, upgrade, overrideHeaders } = read
+  return { client, scheme, method, host, port, path, encodedSlash, target, upgrade, overrideHeaders }
 }
 
 function bodyOf({ framing, body }: IncomingRequest): OutgoingBody | null {
@@ -89,22 +133,27 @@ function bodyOf({ framing, body }: IncomingRequest): OutgoingBody | null {
 }
 
 /** Unknown means no: an upgrade that policy allows but no tunnel here carries is refused, not served as something else. */
-function carried(judged: Ruled, subject: Subject, asker: Asker, { head, framing }: IncomingRequest): Judged {
-  if (judged.kind === 'refused') return judged
-  const { upgrade } = judged.permit
-  if (upgrade === null) return { ...judged, subject, asker, handshake: null }
+function concluded(ruling: Ruling, whole: Inspected | null, about: Case): Judged {
+  const ruled = ruledBy(ruling, whole, about)
+  if (ruled.kind === 'refused') return ruled
+  const { permit, decision, body } = ruled
+  const { subject } = ruling
+  const { asker } = about
+  const { upgrade } = permit
+  if (upgrade === null) return { kind: 'proceed', permit, decision, body, subject, asker, handshake: null }
+  const { head, framing } = about.incoming
   if (upgrade !== 'websocket' || framing.kind !== 'ok' || framing.upgrade.length > 1) {
     return refused('upgrade_denied', `of the upgrades only websocket is carried, and nothing beside it: ${upgrade}`)
   }
   const read = readHandshake(head, framing)
   if (read.kind === 'bad') return refused('malformed', `this is no WebSocket handshake: ${read.code}`)
-  return { ...judged, subject, asker, handshake: read.handshake }
+  return { kind: 'proceed', permit, decision, body, subject, asker, handshake: read.handshake }
 }
 
 /** Proxy credentials on a request are the client's word for this request; on CONNECT they were the word for all inside it. */
-function askerOf({ client, source, credentials }: Connection, incoming: IncomingRequest): Asker {
-  const own = client === null ? soleValue(incoming.head.headers, 'proxy-authorization') : credentials
-  return { source, credentials: own }
+function askerOf(connection: Connection, { head }: IncomingRequest): Asker {
+  if (connection.client !== null) return connection
+  return { source: connection.source, credentials: soleValue(head.headers, 'proxy-authorization') }
 }
 
 /** SECURITY: also inside a CONNECT: its client may have been taken off the list, or its token changed. */
@@ -163,17 +212,9 @@ function limited(permit: Permit, body: OutgoingBody | null, attempt: Attempt, de
 }
 
 /** `whole`: the body as far as it was read to be judged, null where nobody has looked at it. */
-function ruled(
-  verdict: Verdict,
-  whole: Inspected | null,
-  subject: Subject,
-  incoming: IncomingRequest,
-  body: OutgoingBody | null,
-  attempt: Attempt,
-  deps: Deps,
-): Ruled {
-  const replay =
-    body === null || whole === null ? body : { reader: chain(whole.bytes, whole.rest), length: body.length }
+function ruledBy({ verdict, subject }: Ruling, whole: Inspected | null, about: Case): Ruled {
+  const { incoming, body, attempt, deps } = about
+  const replay = body === null || whole === null ? body : { reader: chain(whole), length: body.length }
   const final = verdict.kind === 'needs-body' ? judgeWhole(verdict, whole, subject, incoming, attempt) : verdict
   if (final.kind === 'denial') return denied(final, replay)
   return limited(final.permit, replay, attempt, deps)
@@ -201,63 +242,9 @@ async function unlessReloaded<T>(reading: Promise<T>, attempt: Attempt, deps: De
   const reloaded = new Promise<'reloaded'>((resolve) => {
     rejudge = () => resolve('reloaded')
   })
-  const release = deps.live.add({ rejudge: () => rejudge() }, attempt.judgement)
+  const waiting = { rejudge: () => rejudge() }
+  deps.live.add(waiting, attempt.judgement)
   const first = await Promise.race([reading, reloaded])
-  release()
+  deps.live.remove(waiting)
   return deps.judgement() === attempt.judgement ? first : 'reloaded'
-}
-
-interface Inspected {
-  readonly kind: 'inspected'
-  readonly bytes: Buffer
-  readonly complete: boolean
-  /** What follows the inspected bytes, null when there is nothing. */
-  readonly rest: BodyReader | null
-}
-
-type Whole = Inspected | Extract<BodyPart, { kind: 'failed' }>
-
-/** At most the inspection limit and one part more is held; nothing of it has been sent anywhere. */
-async function readWhole(body: OutgoingBody | null): Promise<Whole> {
-  if (body === null) return { kind: 'inspected', bytes: EMPTY, complete: true, rest: null }
-  const { reader } = body
-  const parts: Buffer[] = []
-  let size = 0
-  for (;;) {
-    const part = await reader.read()
-    if (part.kind === 'failed') return part
-    if (part.kind === 'end') return { kind: 'inspected', bytes: Buffer.concat(parts), complete: true, rest: null }
-    parts.push(part.data)
-    size += part.data.length
-    if (size > BODY_INSPECTION_LIMIT) {
-      return { kind: 'inspected', bytes: Buffer.concat(parts), complete: false, rest: reader }
-    }
-  }
-}
-
-function chain(bytes: Buffer, rest: BodyReader | null): BodyReader {
-  const first = bufferedBody(bytes)
-  if (rest === null) return first
-  let replayed = false
-  return {
-    read: async () => {
-      if (replayed) return rest.read()
-      replayed = true
-      return bytes.length === 0 ? rest.read() : { kind: 'data', data: bytes }
-    },
-  }
-}
-
-/** A body without a declared length is cut at the limit while it streams. */
-function capBody(reader: BodyReader, limit: number): BodyReader {
-  let total = 0
-  return {
-    read: async () => {
-      const part = await reader.read()
-      if (part.kind !== 'data') return part
-      total += part.data.length
-      if (total <= limit) return part
-      return { kind: 'failed', reason: 'request_too_large', detail: `the body is over ${limit} bytes` }
-    },
-  }
 }

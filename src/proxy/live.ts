@@ -22,12 +22,15 @@ export class Live {
     this.#inForce = inForce
   }
 
-  /** `judgedBy`: what let it in. SECURITY: when that is no longer in force, it is judged at once. Call the result at its end. */
-  add(open: Open, judgedBy: Judgement): () => void {
+  /** `judgedBy`: what let it in. SECURITY: when that is no longer in force, it is judged at once. `remove` it at its end. */
+  add(open: Open, judgedBy: Judgement): void {
     this.#open.add(open)
     const judgement = this.#inForce()
     if (judgement !== judgedBy) open.rejudge(judgement)
-    return () => this.#open.delete(open)
+  }
+
+  remove(open: Open): void {
+    this.#open.delete(open)
   }
 
   /** Begins with the first turn's worth before it returns. What opens meanwhile is judged by the policy in force as it is. */

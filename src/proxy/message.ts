@@ -13,8 +13,11 @@ export type BodyPart =
 
 /** A body that is pulled: nothing more is taken off the socket than was asked for and one high-water mark. */
 export interface BodyReader {
-  /** The next part. After `end` or `failed` the same part is answered again. One caller at a time. */
-  read(): Promise<BodyPart>
+  /**
+   * The next part; a promise of it only while it is not there yet. After `end` or `failed` the same part is answered again. One
+   * caller at a time.
+   */
+  read(): BodyPart | Promise<BodyPart>
   /** For the reads from here on no silence is too long. Absent: there is no bound on it, or it stays. */
   mayPause?(): void
 }
@@ -26,8 +29,10 @@ export type ResponseLength = { readonly kind: 'length'; readonly length: number 
 export interface ResponseSink {
   informational(status: number, headers: RawHeaders): void
   head(status: number, statusText: string, headers: RawHeaders, length: ResponseLength): void
-  /** False: wait for `drained` before the next write. */
+  /** May be held back for what follows, until `flush` or `end`. False: wait for `drained` before the next write. */
   write(data: Buffer): boolean
+  /** Nothing follows at once: what is held back goes out. */
+  flush(): void
   drained(): Promise<void>
   end(trailers: RawHeaders): void
   /** Breaks the answer off so that no client can take it for a complete one. */
@@ -69,7 +74,7 @@ export interface IncomingRequest {
   readonly sink: ResponseSink
   readonly link: ClientLink
   /** Answers 101 and gives the connection away. Absent: the client asks for no upgrade. */
-  readonly switchProtocols?: (statusText: string, headers: RawHeaders) => SwitchedClient
+  readonly switchProtocols?: ((statusText: string, headers: RawHeaders) => SwitchedClient) | undefined
 }
 
 /** Bytes that are no request: what the parser said of them, and as many of them as were kept. */

@@ -39,7 +39,7 @@ export class OriginConnection {
   readonly timings: DialTimings
   readonly #socket: Socket
   readonly #cutOff: () => boolean
-  readonly #onIdle: (connection: OriginConnection) => void
+  readonly #onIdle: () => void
   #pending: Pending | null = null
   #buffer: Buffer = EMPTY
   #body: Http1Body | null = null
@@ -53,7 +53,7 @@ export class OriginConnection {
   closed = false
 
   /** `onIdle` is called when an answer has ended and the connection may carry another request. */
-  constructor(dialled: Extract<Dialled, { kind: 'connected' }>, onIdle: (connection: OriginConnection) => void) {
+  constructor(dialled: Extract<Dialled, { kind: 'connected' }>, onIdle: () => void) {
     const { socket } = dialled
     this.#socket = socket
     this.#cutOff = dialled.cutOff
@@ -91,11 +91,13 @@ export class OriginConnection {
     this.#informational = 0
     this.#answered = false
     this.#pending = pending
-    this.#timer = setTimeout(() => this.#fail('upstream_timeout', 'no answer in time', false), RESPONSE_HEAD_TIMEOUT_MS)
+    this.#timer = setTimeout(this.#onSilence, RESPONSE_HEAD_TIMEOUT_MS)
     if (authenticatesConnection(request.headers)) this.#reusable = false
+    const head = requestHead(request, pending.upgrade?.protocol ?? null)
+    if (request.body === null) return void this.#socket.write(head)
     this.#socket.cork()
-    this.#socket.write(requestHead(request, pending.upgrade?.protocol ?? null))
-    if (request.body !== null) void this.#sendBody(request.body, request.sent)
+    this.#socket.write(head)
+    void this.#sendBody(request.body, request.sent)
     process.nextTick(() => this.#socket.uncork())
   }
 
@@ -113,7 +115,8 @@ export class OriginConnection {
   async #sendBody(body: { reader: BodyReader; length: number | null }, sent: SentSoFar): Promise<void> {
     this.#sending = true
     for (;;) {
-      const part = await body.reader.read()
+      const next = body.reader.read()
+      const part = next instanceof Promise ? await next : next
       if (this.closed) return
       if (part.kind === 'failed') return this.#fail(part.reason, part.detail, false)
       if (part.kind === 'end') {
@@ -164,7 +167,7 @@ export class OriginConnection {
     if (framing.kind === 'bad') return this.#fail('upstream_malformed', framing.code, false)
     this.#answered = true
     this.#reusable &&= framing.keepAlive && framing.body.kind !== 'close' && !authenticatesConnection(head.headers)
-    const queue = new BodyQueue(() => this.#socket.resume())
+    const queue = new BodyQueue(this.#resume)
     const body = new Http1Body(framing.body, queue, 'upstream_malformed')
     this.#body = body
     this.#pending = null
@@ -219,7 +222,7 @@ export class OriginConnection {
     if (this.#sending || !this.#reusable) return this.destroy('not reusable')
     this.#serving = null
     this.#socket.resume()
-    this.#onIdle(this)
+    this.#onIdle()
   }
 
   #fail(reason: Reason, detail: string, retryable: boolean): void {
@@ -256,6 +259,10 @@ export class OriginConnection {
     this.#stopTimer()
     this.#socket.destroy()
   }
+
+  readonly #resume = (): void => void this.#socket.resume()
+
+  readonly #onSilence = (): void => this.#fail('upstream_timeout', 'no answer in time', false)
 
   #stopTimer(): void {
     if (this.#timer !== null) clearTimeout(this.#timer)

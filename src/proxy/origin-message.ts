@@ -37,7 +37,7 @@ export interface OriginRequest {
   readonly trailers: boolean
   /** The client understands trailers of the answer, and says so (`TE: trailers`). */
   readonly te: boolean
-  onInformational(status: number, headers: RawHeaders): void
+  readonly onInformational: (status: number, headers: RawHeaders) => void
 }
 
 export type OriginAnswer =

@@ -10,7 +10,8 @@ import type { ClientLink } from './message.ts'
 import { OriginConnection } from './origin-connection.ts'
 import { Shares } from './shares.ts'
 
-const MAX_IDLE_PER_ORIGIN = 32
+/** As many as one client had under way at once come back; fewer, and a busy one pays for handshakes with every request. */
+const MAX_IDLE_PER_ORIGIN = 512
 const MAX_IDLE = 1_024
 const MAX_CONNECTIONS = 4_096
 /** Each stream of an HTTP/2 client may need a connection of its own to an origin that speaks HTTP/1.1. */
@@ -19,6 +20,8 @@ const MAX_CONNECTIONS_PER_SOURCE = 2_048
 const MAX_WAITING = 1_024
 /** Idle this long, a connection is closed: shorter than what common origins and load balancers allow (60 s). */
 const IDLE_MS = 30_000
+/** How often they are looked through. A timer for each would be set and stopped with every request. */
+const SWEEP_MS = 1_000
 /** Held across no longer than this, so that a name is resolved and judged again (DNS rebinding, a moved origin). */
 const MAX_AGE_MS = 300_000
 
@@ -40,9 +43,10 @@ export interface Wanted {
   readonly source: string | null
 }
 
+/** One that is kept: made with its connection, for as long as that lives. */
 interface Idle extends Provenance {
   readonly connection: OriginConnection
-  readonly timer: NodeJS.Timeout
+  since: number
 }
 
 /** A session that comes about. `done`: null once it can be shared, or the origin has chosen HTTP/1.1. */
@@ -60,6 +64,7 @@ export class OriginPool {
   readonly #protocols = new OriginProtocols()
   #idleCount = 0
   readonly #shares: Shares
+  #sweeper: NodeJS.Timeout | null = null
   #closing = false
 
   /** `addresses` is the policy in force: one that replaced it holds for connections made before, too. */
@@ -167,7 +172,8 @@ export class OriginPool {
     if (dialled.protocol === 'h2')
       return { kind: 'connected', carrier: this.#session(key, dialled, provenance, closed), timings }
     if (offer !== 'http/1.1' && permit.scheme === 'https') this.#protocols.learn(permit, 'http/1.1')
-    const connection = new OriginConnection(dialled, (done) => this.#release(key, done, provenance))
+    const connection = new OriginConnection(dialled, () => this.#release(key, idle))
+    const idle: Idle = { connection, since: 0, ...provenance }
     connection.onClose(() => {
       closed()
       this.#forget(key, connection)
@@ -193,23 +199,17 @@ export class OriginPool {
     const list = this.#idle.get(key)
     for (let entry = list?.pop(); entry !== undefined; entry = list?.pop()) {
       this.#idleCount -= 1
-      clearTimeout(entry.timer)
       if (entry.connection.closed) continue
       // SECURITY: a reload may forbid the address this leads to; the next dial judges it anew.
-      if (entry.judgedBy === this.#addresses()) {
-        if (list?.length === 0) this.#idle.delete(key)
-        return entry.connection
-      }
+      if (entry.judgedBy === this.#addresses()) return entry.connection
       entry.connection.destroy('the address policy has changed')
     }
-    this.#idle.delete(key)
     return undefined
   }
 
   /** What nobody uses makes room for what somebody needs. Resolves when it is gone, or there is none. */
   async #evict(): Promise<void> {
-    const [list] = this.#idle.values()
-    const connection = list?.[0]?.connection
+    const connection = this.#anyIdle()
     if (connection === undefined) return
     await new Promise<void>((resolve) => {
       connection.onClose(resolve)
@@ -217,29 +217,46 @@ export class OriginPool {
     })
   }
 
-  #release(key: string, connection: OriginConnection, provenance: Provenance): void {
-    const list = this.#idle.get(key) ?? []
-    const old = performance.now() - provenance.born > MAX_AGE_MS
+  #anyIdle(): OriginConnection | undefined {
+    for (const [oldest] of this.#idle.values()) if (oldest !== undefined) return oldest.connection
+    return undefined
+  }
+
+  #release(key: string, idle: Idle): void {
+    let list = this.#idle.get(key)
+    if (list === undefined) this.#idle.set(key, (list = []))
+    idle.since = performance.now()
+    const old = idle.since - idle.born > MAX_AGE_MS
     // The policy changed while it served: `closeIdle` has been here already.
-    const outdated = provenance.judgedBy !== this.#addresses()
+    const outdated = idle.judgedBy !== this.#addresses()
     if (this.#closing || old || outdated || list.length >= MAX_IDLE_PER_ORIGIN || this.#idleCount >= MAX_IDLE) {
-      return connection.destroy('not kept')
+      return idle.connection.destroy('not kept')
     }
-    const timer = setTimeout(() => connection.destroy('idle'), IDLE_MS)
-    timer.unref()
-    list.push({ connection, timer, ...provenance })
-    this.#idle.set(key, list)
+    list.push(idle)
     this.#idleCount += 1
+    this.#sweeper ??= setInterval(() => this.#sweep(), SWEEP_MS).unref()
+  }
+
+  /** The one that was used last is taken first, so a list is in the order of `since`. */
+  #sweep(): void {
+    const latest = performance.now() - IDLE_MS
+    for (const [key, list] of this.#idle) {
+      // Counted first: each destroyed connection takes itself off the list.
+      const overdue = list.findIndex(({ since }) => since > latest)
+      for (const { connection } of list.slice(0, overdue < 0 ? list.length : overdue)) connection.destroy('idle')
+      if (list.length === 0) this.#idle.delete(key)
+    }
+    if (this.#idle.size > 0 || this.#sweeper === null) return
+    clearInterval(this.#sweeper)
+    this.#sweeper = null
   }
 
   #forget(key: string, connection: OriginConnection): void {
     const list = this.#idle.get(key)
     const at = list?.findIndex((entry) => entry.connection === connection) ?? -1
     if (list === undefined || at < 0) return
-    const [entry] = list.splice(at, 1)
-    clearTimeout(entry?.timer)
+    list.splice(at, 1)
     this.#idleCount -= 1
-    if (list.length === 0) this.#idle.delete(key)
   }
 }
 

@@ -26,7 +26,10 @@ export async function relay(
     lengthOf(head.method, response),
   )
   for (;;) {
-    const part = await response.body.read()
+    const next = response.body.read()
+    // What is there already goes out as one with the head; nothing that is there waits for what is not.
+    if (next instanceof Promise) sink.flush()
+    const part = next instanceof Promise ? await next : next
     if (link.gone) {
       attempt.lost(link)
       return sink.abort()

@@ -2,10 +2,11 @@
 
 import type { Socket } from 'node:net'
 import { type Asker, couldPermit, heldConditions, passesStill, permitsStill, type Route } from '../core/revocation.ts'
-import type { Permit } from '../core/rule.ts'
+import type { BodyCondition, Permit } from '../core/rule.ts'
 import type { Attempt } from './attempt.ts'
 import type { Deps, Judgement } from './deps.ts'
 import type { Proceed } from './judge.ts'
+import type { Open } from './live.ts'
 import type { ClientLink, Interruption } from './message.ts'
 import type { Served } from './tracked.ts'
 
@@ -13,18 +14,29 @@ import type { Served } from './tracked.ts'
 type Unwatch = () => void
 
 /** Lets go of the client of a permitted request once the request is permitted no more; what it had upstream goes with it. */
-export function watchRequest(attempt: Attempt, judged: Proceed, link: ClientLink, deps: Deps): Unwatch {
-  const { subject, asker, permit } = judged
-  const held = heldConditions(attempt.judgement.policy, permit)
-  const rejudge = (judgement: Judgement): void => {
-    const { address } = attempt.sent
-    if (!permitsStill(judgement, { asker, subject, held, address })) link.interrupt('policy_revoked')
+export class RequestUnderway implements Open {
+  readonly #attempt: Attempt
+  readonly #judged: Proceed
+  readonly #link: ClientLink
+  readonly #held: readonly BodyCondition[]
+
+  constructor(attempt: Attempt, judged: Proceed, link: ClientLink) {
+    this.#attempt = attempt
+    this.#judged = judged
+    this.#link = link
+    this.#held = heldConditions(attempt.judgement.policy, judged.permit)
   }
-  const interrupt = (why: Interruption): void => {
+
+  rejudge(judgement: Judgement): void {
+    const { subject, asker } = this.#judged
+    const { address } = this.#attempt.sent
+    if (!permitsStill(judgement, { asker, subject, held: this.#held, address })) this.#link.interrupt('policy_revoked')
+  }
+
+  interrupt(why: Interruption): void {
     // Without a record nothing was sent, and the client is told so.
-    if (attempt.decided) link.interrupt(why)
+    if (this.#attempt.decided) this.#link.interrupt(why)
   }
-  return deps.live.add({ rejudge, interrupt }, attempt.judgement)
 }
 
 /** Aborts `revoked`, with the reason, once the tunnel may be passed through no more. */
@@ -42,7 +54,7 @@ export function watchTunnel(
   const interrupt = (why: Interruption): void => {
     if (attempt.decided) revoked.abort(why)
   }
-  return deps.live.add({ rejudge, interrupt }, attempt.judgement)
+  return watch({ rejudge, interrupt }, attempt.judgement, deps)
 }
 
 /** Closes the connection while it waits for a request that could not be allowed. `route` null: nothing is known of the next one. */
@@ -51,7 +63,7 @@ export function watchIdle(http: Served, route: () => Route | null, deps: Deps): 
     const leadsTo = route()
     if (leadsTo !== null && !couldPermit(judgement, leadsTo)) http.closeIdle()
   }
-  return deps.live.add({ rejudge }, deps.judgement())
+  return watch({ rejudge }, deps.judgement(), deps)
 }
 
 /** Closes an accepted CONNECT on which nothing could be allowed, as long as nothing was said inside: then it is no attempt yet. */
@@ -60,5 +72,10 @@ export function watchSilent(socket: Socket, route: Route, deps: Deps): Unwatch {
   const rejudge = (judgement: Judgement): void => {
     if (socket.bytesRead === before && !couldPermit(judgement, route)) socket.destroy()
   }
-  return deps.live.add({ rejudge }, deps.judgement())
+  return watch({ rejudge }, deps.judgement(), deps)
+}
+
+function watch(open: Open, judgedBy: Judgement, { live }: Deps): Unwatch {
+  live.add(open, judgedBy)
+  return () => live.remove(open)
 }

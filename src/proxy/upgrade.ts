@@ -35,8 +35,8 @@ export async function requestUpgrade(
   const connection = new OriginConnection(dialled, () => connection.destroy('not kept'))
   const started = performance.now()
   const answering = connection.upgrade(request, 'websocket')
-  const cancel = (why: string): void => connection.destroyIfServing(request.sent, why)
-  link.onGone(() => cancel(GONE))
+  const cancel = (why: string = GONE): void => connection.destroyIfServing(request.sent, why)
+  link.onGone(cancel)
   const answer = await answering
   const facts = { address: dialled.address, timings: { ...dialled.timings, firstByte: performance.now() - started } }
   if (answer.kind === 'response') return { ...answer, ...facts, cancel }

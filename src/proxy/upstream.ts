@@ -37,7 +37,7 @@ export type Sent = { readonly address: string | null; readonly timings: Upstream
       readonly length: number | null
       readonly body: BodyReader
       /** The rest of the body is not wanted. */
-      readonly cancel: (why: string) => void
+      readonly cancel: (why?: string) => void
     }
   | { readonly kind: 'failed'; readonly reason: Reason; readonly detail: string }
 )
@@ -51,14 +51,7 @@ export interface Sending {
   readonly prefers: HttpProtocol
   /** Its address, null where it has none. */
   readonly source: string | null
-  onInformational(status: number, headers: RawHeaders): void
-}
-
-/** `again`: what may be sent once more, elsewhere than on `carrier`; null: nothing. */
-interface Tried {
-  readonly sent: Sent
-  readonly carrier: Carrier | null
-  readonly again: OriginRequest | null
+  readonly onInformational: (status: number, headers: RawHeaders) => void
 }
 
 export class Upstream {
@@ -89,20 +82,17 @@ export class Upstream {
     this.#pool.close()
   }
 
-  async send(permit: Permit, sending: Sending): Promise<Sent> {
+  send(permit: Permit, sending: Sending): Promise<Sent> {
     const { prefers, link, source } = sending
-    const wanted = { permit, prefers, link, source }
+    const wanted: Wanted = { permit, prefers, link, source }
     const request = requestOf(permit, sending)
     const kept = this.#pool.kept(wanted)
-    const first =
-      kept === undefined
-        ? await this.#sendOnNew(wanted, request, null)
-        : await this.#sendOn(kept, NO_TIMINGS, wanted, request)
-    if (first.again === null || sending.link.gone) return first.sent
-    return (await this.#sendOnNew(wanted, first.again, first.carrier)).sent
+    if (kept === undefined) return this.#sendOnNew(wanted, request, null)
+    return this.#sendOn(kept, NO_TIMINGS, wanted, request, true)
   }
 
-  async #sendOnNew(wanted: Wanted, request: OriginRequest, not: Carrier | null): Promise<Tried> {
+  /** `not`: what it was sent on before, in vain; null: it is sent for the first time. */
+  async #sendOnNew(wanted: Wanted, request: OriginRequest, not: Carrier | null): Promise<Sent> {
     const connecting = this.#pool.connect(wanted, not)
     const connected = await Promise.race([connecting, departure(wanted.link)])
     if (connected === 'gone') {
@@ -111,29 +101,39 @@ export class Upstream {
     }
     if (connected.kind === 'overloaded') return failed('overloaded', 'too many upstream connections', NO_TIMINGS)
     if (connected.kind === 'failed') return failed(connected.reason, connected.detail, connected.timings)
-    return this.#sendOn(connected.carrier, connected.timings, wanted, request)
+    return this.#sendOn(connected.carrier, connected.timings, wanted, request, not === null)
   }
 
-  async #sendOn(carrier: Carrier, dial: DialTimings, wanted: Wanted, request: OriginRequest): Promise<Tried> {
+  /** `first`: it was not sent before, and may be sent once more. */
+  async #sendOn(
+    carrier: Carrier,
+    { dns, connect, tls }: DialTimings,
+    wanted: Wanted,
+    request: OriginRequest,
+    first: boolean,
+  ): Promise<Sent> {
     const { permit, link } = wanted
     // SECURITY: it may be gone because the policy no longer permits the request.
     if (link.gone) {
       this.#pool.discard(carrier, GONE)
-      return failed('client_aborted', GONE, dial)
+      return failed('client_aborted', GONE, { dns, connect, tls })
     }
     const started = performance.now()
     const outgoing = repeatable(request, carrier)
     const answering = carrier.send(outgoing)
-    const cancel = (why: string): void => carrier.destroyIfServing(request.sent, why)
-    link.onGone(() => cancel(GONE))
+    const cancel = (why: string = GONE): void => carrier.destroyIfServing(request.sent, why)
+    link.onGone(cancel)
     const answer = await answering
-    const facts = { address: carrier.address, timings: { ...dial, firstByte: performance.now() - started } }
+    const { address } = carrier
+    const timings = { dns, connect, tls, firstByte: performance.now() - started }
     if (answer.kind === 'response') {
       if (outgoing.body?.reader instanceof RepeatableBody) outgoing.body.reader.forget()
-      return { sent: { ...answer, ...facts, cancel }, carrier, again: null }
+      const { head, length, body } = answer
+      return { kind: 'response', address, timings, head, length, body, cancel }
     }
     if (answer.again === 'http1_required') this.#pool.requiresHttp1(permit)
-    return { sent: { ...answer, ...facts }, carrier, again: mayRepeat(answer, outgoing) ? outgoing : null }
+    if (first && mayRepeat(answer, outgoing) && !link.gone) return this.#sendOnNew(wanted, outgoing, carrier)
+    return { kind: 'failed', address, timings, reason: answer.reason, detail: answer.detail }
   }
 
   /** Offers to go on as a WebSocket, on a connection of its own. Any answer but a 101 is one like any other. */
@@ -146,9 +146,8 @@ function departure(link: ClientLink): Promise<'gone'> {
   return new Promise((resolve) => link.onGone(() => resolve('gone')))
 }
 
-function failed(reason: Reason, detail: string, timings: DialTimings): Tried {
-  const sent: Sent = { kind: 'failed', reason, detail, address: null, timings: { ...timings, firstByte: null } }
-  return { sent, carrier: null, again: null }
+function failed(reason: Reason, detail: string, timings: DialTimings): Sent {
+  return { kind: 'failed', reason, detail, address: null, timings: { ...timings, firstByte: null } }
 }
 
 /** Over HTTP/2 a body too can be sent again: what is on its way at a GOAWAY would fail otherwise. */
@@ -178,6 +177,6 @@ function requestOf(permit: Permit, sending: Sending): OriginRequest {
     sent: sending.sent,
     trailers: grpc,
     te: grpc && headerValue(sending.headers, 'te')?.toLowerCase() === 'trailers',
-    onInformational: sending.onInformational.bind(sending),
+    onInformational: sending.onInformational,
   }
 }

@@ -3,7 +3,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { expect, it } from 'vitest'
 import type { Judgement } from '../../src/proxy/deps.ts'
-import { Live } from '../../src/proxy/live.ts'
+import { Live, type Open } from '../../src/proxy/live.ts'
 
 const judgement = (policyHash: string): Judgement => ({ policyHash }) as Judgement
 const FIRST = judgement('first')
@@ -36,9 +36,10 @@ it('what was judged by a policy that is no longer in force is judged as it is ad
 it('judges a few at once before it returns, without those that have ended', () => {
   const { live, force } = bed()
   const judged: string[] = []
-  const ended = live.add({ rejudge: () => judged.push('ended') }, FIRST)
+  const ended = { rejudge: () => void judged.push('ended') }
+  live.add(ended, FIRST)
   live.add({ rejudge: () => judged.push('open') }, FIRST)
-  ended()
+  live.remove(ended)
   force(SECOND)
   live.rejudge()
   expect(judged).toEqual(['open'])
@@ -60,23 +61,19 @@ it('judges many in slices, everybody else gets a turn between two, and none is l
 it('entries that end while it goes on, by themselves or by being judged, do not make it miss others', async () => {
   const { live, force } = bed()
   const judged = new Set<number>()
-  const ends: (() => void)[] = []
-  for (let index = 0; index < A_TURN * 4; index++) {
-    ends.push(
-      live.add(
-        {
-          rejudge: () => {
-            judged.add(index)
-            ends[index]?.()
-          },
-        },
-        FIRST,
-      ),
-    )
-  }
+  const all = Array.from({ length: A_TURN * 4 }, (_, index) => {
+    const one: Open = {
+      rejudge: () => {
+        judged.add(index)
+        live.remove(one)
+      },
+    }
+    return one
+  })
+  for (const one of all) live.add(one, FIRST)
   force(SECOND)
   live.rejudge()
-  ends[A_TURN * 3]?.()
+  live.remove(all[A_TURN * 3] as Open)
   for (let turns = 0; turns < 5; turns++) await turn()
   expect(judged.size).toBe(A_TURN * 4 - 1)
 })
@@ -97,9 +94,10 @@ it('lets go of what can be let go of, and says why', () => {
   const { live } = bed()
   const heard: string[] = []
   live.add({ rejudge: () => heard.push('judged') }, FIRST)
-  const ended = live.add({ rejudge: () => undefined, interrupt: (why) => heard.push(`ended ${why}`) }, FIRST)
+  const ended: Open = { rejudge: () => undefined, interrupt: (why) => void heard.push(`ended ${why}`) }
+  live.add(ended, FIRST)
   live.add({ rejudge: () => undefined, interrupt: (why) => heard.push(why) }, FIRST)
-  ended()
+  live.remove(ended)
   live.interrupt('audit_unavailable')
   expect(heard).toEqual(['audit_unavailable'])
 })

@@ -46,7 +46,7 @@ it.each([
       query: () => null,
       path: (path: string) => path,
     },
-    live: { add: () => () => undefined },
+    live: { add: () => undefined, remove: () => undefined },
     metrics: { decided: () => undefined, completed: () => undefined },
     onDecision: () => undefined,
     upstream: {

@@ -188,7 +188,8 @@ export class Responder {
     metrics.questioned({ decision, reason, client, count })
     const url = question.name ?? '?'
     // An allowed name is followed by its request, which has a line of its own.
-    if (decision === 'deny') onDecision({ decision, enforced, reason, rule, client, method: 'DNS', url, requestId: '' })
+    if (decision === 'deny')
+      onDecision?.({ decision, enforced, reason, rule, client, method: 'DNS', url, requestId: '' })
     return true
   }
 

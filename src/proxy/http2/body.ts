@@ -61,13 +61,13 @@ export class ReceivedBody implements BodyReader {
     if (held > 0) this.#owner.credit(held)
   }
 
-  read(): Promise<BodyPart> {
+  read(): BodyPart | Promise<BodyPart> {
     const data = this.#queue.shift()
     if (data !== undefined) {
       this.#owner.credit(data.length)
-      return Promise.resolve({ kind: 'data', data })
+      return { kind: 'data', data }
     }
-    if (this.#last !== null) return Promise.resolve(this.#last)
+    if (this.#last !== null) return this.#last
     return new Promise((resolve) => {
       this.#waiter = resolve
       this.#startTimer()

@@ -19,6 +19,8 @@ export class OriginProtocols {
   /** What a request will go out as, as far as is known; `prefers` is what its client speaks. */
   expected(permit: Permit, prefers: HttpProtocol): HttpProtocol {
     if (permit.scheme === 'http') return 'http/1.1'
+    // Next to every request: an origin of one version only is the exception.
+    if (this.#learnt.size === 0) return prefers
     const key = keyOf(permit)
     const learnt = this.#learnt.get(key)
     if (learnt === undefined) return prefers

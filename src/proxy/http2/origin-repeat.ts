@@ -30,9 +30,9 @@ export class RepeatableBody implements BodyReader {
     }
     if (!this.#whole) {
       this.#kept = []
-      return this.#reader.read()
+      return Promise.resolve(this.#reader.read())
     }
-    const part = this.#reader.read().then((read) => this.#count(read))
+    const part = Promise.resolve(this.#reader.read()).then((read) => this.#count(read))
     this.#at = this.#kept.push(part)
     return part
   }

@@ -1,7 +1,6 @@
 // HTTP/2 on a connection whose destination is bound: each request judged and recorded as one of HTTP/1.1 is.
 
 import type { Socket } from 'node:net'
-import type { Route } from '../../core/revocation.ts'
 import { readSubject } from '../../core/subject.ts'
 import { Attempt } from '../attempt.ts'
 import type { Connection } from '../connection.ts'
@@ -9,7 +8,7 @@ import type { Deps } from '../deps.ts'
 import { exchange, exchangeMalformed } from '../exchange.ts'
 import { recordMalformed } from '../malformed.ts'
 import type { MalformedInput } from '../message.ts'
-import { serveTracked } from '../serving.ts'
+import { serveTracked, visitOf } from '../serving.ts'
 import type { Tracked } from '../tracked.ts'
 import { Http2Connection, type Http2Events, type RefusedRequest } from './client-connection.ts'
 
@@ -21,30 +20,25 @@ export async function serveHttp2(
   deps: Deps,
   tracked: Tracked,
 ): Promise<boolean> {
-  let served = false
-  const { expected, scheme } = connection.names
-  let last: Route | null = expected === null ? null : { asker: connection, scheme, ...expected }
+  const visit = visitOf(connection)
   const events: Http2Events = {
-    request: async (incoming) => {
-      served = true
-      last = (await exchange(connection, incoming, deps)) ?? last
-    },
+    request: (incoming) => exchange(connection, incoming, deps, visit),
     malformed: (input, sink, link) => {
-      served = true
+      visit.served = true
       return exchangeMalformed(connection, input, sink, link, deps)
     },
     refused: (refused) => {
-      served = true
+      visit.served = true
       return recordRefused(connection, refused, deps)
     },
     fault: (input) => {
-      served = true
+      visit.served = true
       return recordFault(connection, input, deps)
     },
   }
   const http = new Http2Connection(socket, raw, events, deps.deadlines)
-  await serveTracked(http, raw, () => last, deps, tracked)
-  return served
+  await serveTracked(http, raw, visit, deps, tracked)
+  return visit.served
 }
 
 /** A request head that there was no room for (RST_STREAM is its answer): its two records. */

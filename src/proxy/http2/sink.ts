@@ -30,6 +30,9 @@ export class Http2Sink implements ResponseSink {
     return this.#bodiless || this.#stream.write(data)
   }
 
+  /** The session gathers what is written in one turn by itself. */
+  flush(): void {}
+
   drained(): Promise<void> {
     return this.#stream.drained()
   }
