@@ -36,6 +36,8 @@ export interface Http1Events {
 
 type Next = { kind: 'head'; head: RequestHead } | { kind: 'bad'; input: MalformedInput } | { kind: 'end' }
 
+const END: Next = { kind: 'end' }
+
 export class Http1Connection implements ClientLink, SinkOwner {
   readonly #socket: Socket
   readonly #raw: Socket
@@ -88,9 +90,21 @@ export class Http1Connection implements ClientLink, SinkOwner {
 
   async serve(): Promise<void> {
     this.#attach()
+    // Of the first bytes of a head that is not whole yet.
+    let since: number | null = null
     for (;;) {
-      const next = this.#readHead() ?? (await this.#nextHead())
+      let next = this.#readHead()
+      if (next === null) {
+        if (this.#pending.length > 0) since ??= Date.now()
+        this.#socket.resume()
+        const arrived = await (since === null
+          ? this.#arrival.next()
+          : this.#arrival.within(this.#deadlines.headMs - (Date.now() - since)))
+        if (arrived) continue
+        next = since === null ? END : this.#bad('client_timeout', 'HEAD_DEADLINE')
+      }
       if (next.kind === 'end') return this.#release('close')
+      since = null
       this.#busy = true
       this.#gone = []
       const reusable = next.kind === 'bad' ? await this.#refuse(next.input) : await this.#serveOne(next.head)
@@ -202,21 +216,7 @@ export class Http1Connection implements ClientLink, SinkOwner {
       if (result.kind === 'bad') return this.#bad(result.reason, result.code)
       if (this.#ended) return this.#bad('malformed', 'TRUNCATED_HEAD')
     }
-    return this.#ended || this.gone || (this.#draining && this.#pending.length === 0) ? { kind: 'end' } : null
-  }
-
-  async #nextHead(): Promise<Next> {
-    let since = this.#pending.length > 0 ? Date.now() : null
-    for (;;) {
-      this.#socket.resume()
-      const arrived = await (since === null
-        ? this.#arrival.next()
-        : this.#arrival.within(this.#deadlines.headMs - (Date.now() - since)))
-      if (!arrived) return since !== null ? this.#bad('client_timeout', 'HEAD_DEADLINE') : { kind: 'end' }
-      if (this.#pending.length > 0) since ??= Date.now()
-      const next = this.#readHead()
-      if (next !== null) return next
-    }
+    return this.#ended || this.gone || (this.#draining && this.#pending.length === 0) ? END : null
   }
 
   #bad(reason: MalformedInput['reason'], code: string): Next {
