@@ -5,6 +5,9 @@ import { domainToASCII, domainToUnicode } from 'node:url'
 
 /** RFC 1035 §2.3.4, in characters, without the trailing dot. */
 const MAX_NAME_LENGTH = 253
+const MAX_LABEL_LENGTH = 63
+const HYPHEN = 0x2d
+const UNDERSCORE = 0x5f
 /** The longest text of an IPv6 address: six groups of four and a dotted quad. */
 const MAX_IPV6_LENGTH = 45
 const MAX_PORT = 65_535
@@ -52,7 +55,8 @@ export function isMapped(bytes: readonly number[]): boolean {
  */
 export function parseHost(raw: string): Host | null {
   if (raw.startsWith('[')) return raw.endsWith(']') ? ipv6Host(raw.slice(1, -1)) : null
-  if (isIPv4(raw)) return { kind: 'ipv4', text: raw }
+  // An address ends in a digit, a name hardly ever: the look at one character spares most names the other.
+  if (isDigit(raw.charCodeAt(raw.length - 1)) && isIPv4(raw)) return { kind: 'ipv4', text: raw }
   return nameHost(raw)
 }
 
@@ -119,19 +123,42 @@ function bad(why: string, canonical: string | null): ConfiguredHost {
 }
 
 function nameHost(raw: string): Host | null {
-  const name = raw.endsWith('.') ? raw.slice(0, -1) : raw
-  if (name.length > MAX_NAME_LENGTH || !name.split('.').every(isLabel)) return null
-  const text = name.toLowerCase()
+  const length = raw.endsWith('.') ? raw.length - 1 : raw.length
+  if (length > MAX_NAME_LENGTH) return null
+  let last = 0
+  for (let start = 0; start <= length; ) {
+    const dot = raw.indexOf('.', start)
+    const end = dot < 0 ? length : dot
+    if (!isLabel(raw, start, end)) return null
+    last = start
+    start = end + 1
+  }
+  const text = raw.slice(0, length).toLowerCase()
   // SECURITY: resolvers and URL parsers read a last label of digits as an address (WHATWG URL "ends in a number").
-  if (/^(?:[0-9]+|0x[0-9a-f]*)$/.test(text.slice(text.lastIndexOf('.') + 1))) return null
+  if (isDigit(text.charCodeAt(last)) && /^(?:[0-9]+|0x[0-9a-f]*)$/.test(text.slice(last))) return null
   return { kind: 'name', text }
 }
 
-function isLabel(raw: string): boolean {
+/** A label of `raw` from `start` to `end`: 1 to 63 of `A-Z a-z 0-9 _ -`, no hyphen at either end. */
+function isLabel(raw: string, start: number, end: number): boolean {
+  if (end === start || end - start > MAX_LABEL_LENGTH) return false
   // SECURITY: before lower-casing, which turns letters beyond ASCII (U+212A) into ASCII ones.
-  if (!/^[A-Za-z0-9_-]{1,63}$/.test(raw) || raw.startsWith('-') || raw.endsWith('-')) return false
-  const label = raw.toLowerCase()
-  // Punycode that does not decode, or decodes to what has another spelling, is two names in one (RFC 5891 §5.4).
+  for (let at = start; at < end; at += 1) if (!isLabelCharacter(raw.charCodeAt(at))) return false
+  if (raw.charCodeAt(start) === HYPHEN || raw.charCodeAt(end - 1) === HYPHEN) return false
+  return raw.charCodeAt(start + 2) !== HYPHEN || isDecodable(raw.slice(start, end).toLowerCase())
+}
+
+function isLabelCharacter(code: number): boolean {
+  const lower = code | 0x20
+  return (lower >= 0x61 && lower <= 0x7a) || isDigit(code) || code === HYPHEN || code === UNDERSCORE
+}
+
+function isDigit(code: number): boolean {
+  return code >= 0x30 && code <= 0x39
+}
+
+/** Punycode that does not decode, or decodes to what has another spelling, is two names in one (RFC 5891 §5.4). */
+function isDecodable(label: string): boolean {
   if (!label.startsWith('xn--')) return true
   // What does not decode comes back empty from Node 20 and unchanged from Node 24.
   const decoded = domainToUnicode(label)

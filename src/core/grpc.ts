@@ -79,8 +79,9 @@ const GRPC = 'application/grpc'
 export function isGrpc(headers: RawHeaders): boolean {
   const contentType = soleValue(headers, 'content-type')
   if (contentType === null) return false
-  const type = (contentType.split(';', 1)[0] as string).trimEnd().toLowerCase()
-  return type === GRPC || type.startsWith(`${GRPC}+`)
+  if (contentType.slice(0, GRPC.length).toLowerCase() !== GRPC) return false
+  const rest = contentType.slice(GRPC.length)
+  return rest === '' || rest.startsWith('+') || (rest.split(';', 1)[0] as string).trimEnd() === ''
 }
 
 /** Of trailers, or of a head that is all there is; null where it is absent or no number that a status could be. */

@@ -52,7 +52,7 @@ export function parseHello(bytes: Uint8Array): Hello {
     const header = peeked.subarray(at, at + RECORD_HEADER.length)
     if (!isRecordHeader(header)) return bad('not a TLS handshake record')
     if (header.length < RECORD_HEADER.length) break
-    const announced = uint(header.subarray(3))
+    const announced = uint(header, 3, RECORD_HEADER.length)
     // RFC 8446 §5.1: no empty fragments of handshake messages.
     if (announced === 0 || announced > MAX_RECORD) return bad('a record of forbidden length')
     at += RECORD_HEADER.length
@@ -77,10 +77,12 @@ function bad(why: string): Hello {
 }
 
 function isRecordHeader(header: Uint8Array): boolean {
-  return header.every((byte, index) => {
-    const [low, high] = RECORD_HEADER[index] as readonly [number, number]
-    return low <= byte && byte <= high
-  })
+  for (let at = 0; at < header.length; at++) {
+    const [low, high] = RECORD_HEADER[at] as readonly [number, number]
+    const byte = header[at] as number
+    if (byte < low || byte > high) return false
+  }
+  return true
 }
 
 /** RFC 8446 §4.1.2; extensions may be missing, as in TLS 1.2. */
@@ -138,7 +140,7 @@ function readProtocols(bytes: Uint8Array): string[] | null {
   const protocols: string[] = []
   while (list.unread) {
     const name = list.vector(1, 1)
-    if (name.length !== 2 || !isGrease(uint(name))) protocols.push(latin1(name))
+    if (name.length !== 2 || !isGrease(uint(name, 0, 2))) protocols.push(latin1(name))
   }
   return outer.ended && list.ended ? protocols : null
 }
@@ -157,8 +159,11 @@ function isGrease(value: number): boolean {
   return (value & 0x0f0f) === 0x0a0a && value >> 8 === (value & 0xff)
 }
 
-function uint(bytes: Uint8Array): number {
-  return bytes.reduce((value, byte) => value * 256 + byte, 0)
+/** Big-endian, of the bytes from `from` up to `to`. */
+function uint(bytes: Uint8Array, from: number, to: number): number {
+  let value = 0
+  for (let at = from; at < to; at++) value = value * 256 + (bytes[at] as number)
+  return value
 }
 
 function latin1(bytes: Uint8Array): string {
@@ -196,7 +201,10 @@ class Cursor {
   }
 
   uint(width: number): number {
-    return uint(this.take(width))
+    const from = this.#at
+    this.#at = from + width
+    this.#failed ||= this.#at > this.#bytes.length
+    return this.#failed ? 0 : uint(this.#bytes, from, this.#at)
   }
 
   /** A vector of RFC 8446 §3.4: its length in `width` bytes, at least `min`, then the bytes. */

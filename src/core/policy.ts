@@ -164,14 +164,23 @@ function permit(
   subject: Omit<Subject, 'path' | 'encodedSlash' | 'overrideHeaders'>,
   rule: CompiledRule | null,
 ): Permit {
-  const { client, scheme, method, host, port, target, upgrade } = subject
-  const { rate = null, limits = NO_LIMITS } = rule?.spec ?? {}
-  return { rule: rule?.id ?? null, client, scheme, method, host, port, target, upgrade, rate, limits } as Permit
+  return {
+    rule: rule === null ? null : rule.id,
+    client: subject.client,
+    scheme: subject.scheme,
+    method: subject.method,
+    host: subject.host,
+    port: subject.port,
+    target: subject.target,
+    upgrade: subject.upgrade,
+    rate: rule?.spec.rate ?? null,
+    limits: rule?.spec.limits ?? NO_LIMITS,
+  } as Permit
 }
 
 /** What the rule that decided has recorded; of what no rule decided the metadata. */
 export function auditLevel(policy: Policy, rule: string | null): AuditLevel {
-  return policy.rules.get(rule ?? '')?.spec.audit ?? 'metadata'
+  return (rule === null ? undefined : policy.rules.get(rule)?.spec.audit) ?? 'metadata'
 }
 
 function deny(policy: Policy, subject: Subject, reason: Reason, rule: string | null, hint: string): Denial {
@@ -185,11 +194,13 @@ function denyBy(policy: Policy, subject: Subject, reason: RuleReason, rule: Comp
 }
 
 function findDeny(policy: Policy, subject: Subject): CompiledRule | null {
-  const { client, scheme, port, path, method, upgrade } = subject
-  const services = serviceKeys(scheme, port)
+  const nodes = nodesFor(policy.denies, subject.host)
+  if (nodes.length === 0) return null
+  const { client, path, method, upgrade } = subject
+  const services = serviceKeys(subject.scheme, subject.port)
   // SECURITY: %2F is a slash to some servers; a deny rule holds under both readings.
   const readings = subject.encodedSlash ? [path, path.replaceAll('%2F', '/')] : [path]
-  for (const node of nodesFor(policy.denies, subject.host)) {
+  for (const node of nodes) {
     for (const reading of readings) {
       const query = { client: [client], service: services, path: reading, method: [method] }
       const rule = firstRule(node, query, (candidate) => {
@@ -230,7 +241,7 @@ const NONE: Search['conditional'] = new Map()
 function searchAllows(policy: Policy, subject: Subject): Search {
   const services = serviceKeys(subject.scheme, subject.port)
   const query = { client: [subject.client], service: services, path: subject.path, method: [subject.method] }
-  const conditional = new Map<CompiledRule, readonly CompiledCondition[]>()
+  let conditional: Map<CompiledRule, readonly CompiledCondition[]> | null = null
   let obstacle: Obstacle | null = null
   let found: [CompiledRule, readonly CompiledCondition[]][] = []
   const grants = (rule: CompiledRule): boolean => {
@@ -244,11 +255,13 @@ function searchAllows(policy: Policy, subject: Subject): Search {
   for (const node of nodesFor(policy.allows, subject.host)) {
     const winner = firstRule(node, query, grants)
     if (winner !== null) return { winner, conditional: NONE, obstacle: null }
+    if (found.length === 0) continue
+    conditional ??= new Map()
     // A Map keeps the place of what is set again: a rule stands where its most specific host put it.
     for (const [rule, conditions] of found.sort(([a], [b]) => a.order - b.order)) conditional.set(rule, conditions)
     found = []
   }
-  return { winner: null, conditional, obstacle }
+  return { winner: null, conditional: conditional ?? NONE, obstacle }
 }
 
 function obstacleTo(rule: CompiledRule, subject: Subject): Obstacle['reason'] | null {

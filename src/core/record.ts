@@ -1,16 +1,7 @@
 // The one line of ASCII that an event becomes in the audit trail (CONTRACT §4): key order, escapes, limits.
 
-import type {
-  AuditEvent,
-  DnsQuestion,
-  Lifecycle,
-  RecordedClient,
-  RecordedNames,
-  RequestCompleted,
-  RequestDecided,
-  RequestMalformed,
-} from './event.ts'
-import { headerFields, messageBody } from './record-message.ts'
+import type { AuditEvent, DnsQuestion, Lifecycle, RequestMalformed } from './event.ts'
+import { client, completed, decided, MAX_FLAG, MAX_FLAGS, MAX_TARGET, MAX_TEXT } from './record-request.ts'
 import { list, number, text } from './record-text.ts'
 
 export type * from './event.ts'
@@ -21,13 +12,9 @@ export const AUDIT_SCHEMA = 'mcp-egress.audit/1'
 export const MAX_RECORD_BYTES = 65_536
 
 // Characters of the encoded value; what is over is cut and named in `truncated`.
-const MAX_TARGET = 16_384
-const MAX_TEXT = 1_024
 const MAX_PROBLEM = 512
 const MAX_HEADER_NAME = 256
-const MAX_FLAG = 128
 const MAX_ITEMS = 64
-const MAX_FLAGS = 32
 
 /** What the trail adds in front. `timestamp`: RFC 3339, milliseconds, UTC. */
 export interface Envelope {
@@ -124,56 +111,6 @@ function lifecycle(event: Lifecycle, cut: string[]): string {
   )
 }
 
-function decided(event: RequestDecided, cut: string[]): string {
-  return (
-    text('request_id', event.request_id, MAX_TEXT, cut) +
-    text('connection_id', event.connection_id, MAX_TEXT, cut) +
-    text('door', event.door, MAX_TEXT, cut) +
-    client(event.client, cut) +
-    text('decision', event.decision, MAX_TEXT, cut) +
-    `,"enforced":${event.enforced}` +
-    text('rule', event.rule, MAX_TEXT, cut) +
-    text('reason', event.reason, MAX_TEXT, cut) +
-    text('mode', event.mode, MAX_TEXT, cut) +
-    text('policy', event.policy, MAX_TEXT, cut) +
-    text('method', event.method, MAX_TEXT, cut) +
-    text('scheme', event.scheme, MAX_TEXT, cut) +
-    text('host', event.host, MAX_TEXT, cut) +
-    number('port', event.port) +
-    text('path', event.path, MAX_TARGET, cut) +
-    text('query', event.query, MAX_TARGET, cut) +
-    text('protocol', event.protocol, MAX_TEXT, cut) +
-    text('sni', event.sni, MAX_TEXT, cut) +
-    (event.names === undefined ? '' : names(event.names, cut)) +
-    text('original_destination', event.original_destination, MAX_TEXT, cut) +
-    list('security_flags', event.security_flags, MAX_FLAG, MAX_FLAGS, cut) +
-    headerFields('request_headers', event.request_headers, cut)
-  )
-}
-
-function completed(event: RequestCompleted, cut: string[]): string {
-  const { dns, connect, tls, first_byte } = event.timings
-  const timings =
-    number('dns', dns) + number('connect', connect) + number('tls', tls) + number('first_byte', first_byte)
-  const flags = event.security_flags
-  return (
-    text('request_id', event.request_id, MAX_TEXT, cut) +
-    text('outcome', event.outcome, MAX_TEXT, cut) +
-    text('reason', event.reason, MAX_TEXT, cut) +
-    number('status', event.status) +
-    (event.grpc_status === undefined ? '' : number('grpc_status', event.grpc_status)) +
-    text('upstream_address', event.upstream_address, MAX_TEXT, cut) +
-    number('bytes_sent', event.bytes_sent) +
-    number('bytes_received', event.bytes_received) +
-    number('duration_ms', event.duration_ms) +
-    `,"timings":{${timings.slice(1)}}` +
-    (flags === undefined ? '' : list('security_flags', flags, MAX_FLAG, MAX_FLAGS, cut)) +
-    headerFields('response_headers', event.response_headers, cut) +
-    messageBody('request_body', event.request_body, cut) +
-    messageBody('response_body', event.response_body, cut)
-  )
-}
-
 function malformed(event: RequestMalformed, cut: string[]): string {
   const headers = event.headers.slice(0, MAX_ITEMS).map(({ name, length }) => {
     return `{${(text('name', name, MAX_HEADER_NAME, cut, 'headers') + number('length', length)).slice(1)}}`
@@ -205,19 +142,4 @@ function question(event: DnsQuestion, cut: string[]): string {
     number('count', event.count) +
     list('security_flags', event.security_flags, MAX_FLAG, MAX_FLAGS, cut)
   )
-}
-
-function client(value: RecordedClient, cut: string[]): string {
-  const members =
-    text('name', value.name, MAX_TEXT, cut, 'client') + text('source', value.source, MAX_TEXT, cut, 'client')
-  return `,"client":{${members.slice(1)}}`
-}
-
-function names(value: RecordedNames, cut: string[]): string {
-  let members = ''
-  if (value.connect !== undefined) members += text('connect', value.connect, MAX_TEXT, cut, 'names')
-  if (value.sni !== undefined) members += text('sni', value.sni, MAX_TEXT, cut, 'names')
-  if (value.host !== undefined) members += text('host', value.host, MAX_TEXT, cut, 'names')
-  if (value.url !== undefined) members += text('url', value.url, MAX_TEXT, cut, 'names')
-  return `,"names":{${members.slice(1)}}`
 }

@@ -6,6 +6,8 @@ import { isTokenUnit } from './redact-tokens.ts'
 /** `token`, `api_key`, `client_secret` and the like are found by these endings, whatever stands in front. */
 const SECRET_ENDING =
   /(?:token|secret|passw(?:or)?d|passphrase|signature|credentials?|authorization|(?:api|access|private|secret|auth|subscription|account|encryption|signing)[-_]?key|session[-_]?id)$/
+/** The two letters that such an ending has last: a name without them need not be searched for one. */
+const LAST_LETTERS: ReadonlySet<string> = new Set('en et wd rd se re al ls on ey id'.split(' '))
 const SECRET_NAMES: readonly string[] = (
   'key apikeys pwd pass sig auth authorization code code_verifier jwt bearer session sid otp ' +
   'assertion client_assertion samlrequest samlresponse awsaccesskeyid cookie set-cookie'
@@ -37,7 +39,8 @@ export function secretHeaders(extra: readonly string[]): SecretName {
 
 function oneOf(written: readonly string[]): SecretName {
   const names = new Set(written.map((name) => name.toLowerCase()))
-  const isSecret = (name: string): boolean => names.has(name) || SECRET_ENDING.test(name)
+  const isSecret = (name: string): boolean =>
+    names.has(name) || (LAST_LETTERS.has(name.slice(-2)) && SECRET_ENDING.test(name))
   // Of `user[password][0]` and `auth.token` every part counts.
   return (name) => {
     const lower = name.toLowerCase()

@@ -12,6 +12,8 @@ export const SUSPECT = {
   colon: 16,
   element: 32,
   slashes: 64,
+  /** What an escape begins with, or a zero byte: the text reads in more than one way. */
+  escape: 128,
 } as const
 
 /** By hash of three characters, the bits that they raise. */
@@ -19,6 +21,7 @@ export type ScanTable = Uint8Array
 
 const SLOTS = 1 << 16
 const SLASH = 0x2f
+const BACKSLASH = 0x5c
 
 const slotOf = (a: number, b: number, c: number): number => (a * 4_099 + b * 67 + c) & (SLOTS - 1)
 
@@ -71,14 +74,22 @@ export function suspicion(text: string, table: ScanTable): number {
   for (let at = 0; at < text.length; at++) {
     const c = text.charCodeAt(at)
     bits |= table[slotOf(a, b, c)] as number
-    if (c < 0x40) bits |= (BITS[c] as number) | (c === SLASH && b === SLASH ? SUSPECT.slashes : 0)
+    if (c <= BACKSLASH) bits |= (BITS[c] as number) | (c === SLASH && b === SLASH ? SUSPECT.slashes : 0)
     a = b
     b = c
   }
   return bits
 }
 
-const BITS: Uint8Array = Uint8Array.from({ length: 0x40 }, (_, unit) => {
-  const bits: Readonly<Record<string, number>> = { '=': SUSPECT.equals, ':': SUSPECT.colon, '>': SUSPECT.element }
+const BITS: Uint8Array = Uint8Array.from({ length: BACKSLASH + 1 }, (_, unit) => {
+  const { equals, colon, element, escape } = SUSPECT
+  const bits: Readonly<Record<string, number>> = {
+    '=': equals,
+    ':': colon,
+    '>': element,
+    '%': escape,
+    '\\': escape,
+    '\0': escape,
+  }
   return bits[String.fromCharCode(unit)] ?? 0
 })

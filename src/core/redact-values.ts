@@ -78,7 +78,9 @@ function indexOf(all: readonly Spelling[]): Index {
 
 function find(text: string, index: Index, add: Add): void {
   for (let at = 0; at <= text.length - MIN_KNOWN_SECRET_LENGTH; at++) {
-    for (const each of index.get(slotAt(text, at)) ?? NONE) {
+    const begun = index.get(slotAt(text, at))
+    if (begun === undefined) continue
+    for (const each of begun) {
       if (!text.startsWith(each.needle, at)) continue
       const end = endOf(text, at, each)
       const [before, behind] = each.shared
@@ -86,8 +88,6 @@ function find(text: string, index: Index, add: Add): void {
     }
   }
 }
-
-const NONE: readonly Spelling[] = []
 
 /** 1 where a digit of base64 is shared and stands at `at`. */
 function digitsAt(text: string, at: number, shared: boolean): number {

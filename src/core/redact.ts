@@ -61,8 +61,13 @@ const FINGERPRINT_LENGTH = 21
 /** What is left after a redaction is looked at again, since a new neighbour can complete a form. */
 const MAX_PASSES = 4
 
+/** Names in which nothing was found, in which nothing has to be looked for again. Each may hold on to the request head that it was cut from. */
+const MAX_CLEAN_NAMES = 128
+
 /** How one text is searched. */
 interface Search {
+  /** The one pass over the text tells of everything there is to look for. */
+  readonly told: boolean
   readonly context: Context
   readonly folded: boolean
   readonly cut: boolean
@@ -80,6 +85,7 @@ export function createRedactor(key: Buffer, secrets: Secrets = {}): Redactor {
   const known = knownSecrets(values)
   const isSecret = secretParameters(parameters)
   const inText: Search = {
+    told: paths.length === 0,
     context: 'text',
     folded: false,
     cut: false,
@@ -90,7 +96,7 @@ export function createRedactor(key: Buffer, secrets: Secrets = {}): Redactor {
   }
   const inPath: Search = { ...inText, context: 'path' }
   const inQuery: Search = { ...inText, context: 'query' }
-  const inName: Search = { ...inText, folded: true }
+  const inName: Search = { ...inText, told: paths.length === 0 && known.folded.size === 0, folded: true }
 
   const fingerprint = (value: Buffer | string): string => {
     const bytes = typeof value === 'string' ? Buffer.from(value, isLatin1(value) ? 'latin1' : 'utf8') : value
@@ -107,11 +113,21 @@ export function createRedactor(key: Buffer, secrets: Secrets = {}): Redactor {
     }
     return value
   }
+  // SECURITY: of what is secret now: other secrets make another redactor. Nothing that held a secret is kept.
+  const clean = new Set<string>()
+  const redactName = (name: string): string => {
+    if (clean.has(name)) return name
+    const redacted = redact(name, inName)
+    if (redacted !== name) return redacted
+    if (clean.size >= MAX_CLEAN_NAMES) clean.clear()
+    clean.add(name)
+    return name
+  }
   return {
     path: (path) => redact(path, inPath),
     query: (query) => (query === null ? null : redact(query, inQuery)),
     text: (value) => redact(value, inText),
-    name: (name) => redact(name, inName),
+    name: redactName,
     fingerprint,
     sample: (text, limit, context, cut) => {
       const search = { ...(context === 'query' ? inQuery : inText), cut }
@@ -128,13 +144,26 @@ export function createRedactor(key: Buffer, secrets: Secrets = {}): Redactor {
   }
 }
 
-/** Sorted, disjoint ranges of `raw`. SECURITY: every layer of escapes is searched, or `%67hp_…` would pass. */
-function findSecrets(raw: string, search: Search): Range[] {
+/** Sorted, disjoint ranges of `raw`. */
+function findSecrets(raw: string, search: Search): readonly Range[] {
+  const bits = suspicion(raw, search.table)
+  if (bits === 0 && search.told) return NONE
+  if ((bits & SUSPECT.escape) !== 0) return findInReadings(raw, search)
+  const found: Range[] = []
+  findIn(raw, bits, search, (start, end, value) => {
+    if (isSecretAt(raw, start, end)) found.push(value === undefined ? { start, end } : { start, end, value })
+  })
+  return merge(found)
+}
+
+const NONE: readonly Range[] = []
+
+/** SECURITY: every layer of escapes is searched, or `%67hp_…` would pass. */
+function findInReadings(raw: string, search: Search): Range[] {
   const found: Range[] = []
   const readable = eachReading(raw, ({ text, offsets }) => {
-    findIn(text, search, (start, end, value) => {
-      if (end <= start) return
-      if (end - start === FINGERPRINT_LENGTH && FINGERPRINT.test(text.slice(start, end))) return
+    findIn(text, suspicion(text, search.table), search, (start, end, value) => {
+      if (!isSecretAt(text, start, end)) return
       if (offsets === null) {
         found.push(value === undefined ? { start, end } : { start, end, value })
         return
@@ -148,8 +177,13 @@ function findSecrets(raw: string, search: Search): Range[] {
   return readable ? merge(found) : [{ start: 0, end: raw.length }]
 }
 
-function findIn(text: string, { context, folded, cut, isSecret, paths, known, table }: Search, add: Add): void {
-  const bits = suspicion(text, table)
+/** There is something there, and it is not a fingerprint. */
+function isSecretAt(text: string, start: number, end: number): boolean {
+  return end > start && !(end - start === FINGERPRINT_LENGTH && FINGERPRINT.test(text.slice(start, end)))
+}
+
+/** `bits`: what `suspicion` says of `text`. */
+function findIn(text: string, bits: number, { context, folded, cut, isSecret, paths, known }: Search, add: Add): void {
   if ((bits & SUSPECT.known) !== 0 || (folded && known.folded.size > 0)) findKnown(text, known, folded, add)
   if ((bits & SUSPECT.token) !== 0) findTokens(text, cut, add)
   if (folded && (bits & SUSPECT.folded) !== 0) findFoldedTokens(text, add)

@@ -35,9 +35,11 @@ export interface Underway {
   readonly address: string | null
 }
 
+const NONE_HELD: readonly BodyCondition[] = []
+
 /** The conditions that were seen to hold of the body when `policy` gave `permit`. */
 export function heldConditions(policy: Policy, permit: Permit): readonly BodyCondition[] {
-  return policy.rules.get(permit.rule ?? '')?.spec.body?.json ?? []
+  return (permit.rule === null ? undefined : policy.rules.get(permit.rule)?.spec.body?.json) ?? NONE_HELD
 }
 
 /**

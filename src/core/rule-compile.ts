@@ -45,7 +45,9 @@ export function matchesClient(rule: CompiledRule, client: string): boolean {
 }
 
 export function matchesService({ services }: CompiledRule, keys: readonly number[]): boolean {
-  return services === null || keys.some((key) => services.has(key))
+  if (services === null) return true
+  for (const key of keys) if (services.has(key)) return true
+  return false
 }
 
 export function matchesMethod(rule: CompiledRule, method: string): boolean {
@@ -55,7 +57,9 @@ export function matchesMethod(rule: CompiledRule, method: string): boolean {
 }
 
 export function matchesPath(rule: CompiledRule, path: string): boolean {
-  return rule.paths === null || rule.paths.some((glob) => matchPathGlob(glob, path))
+  if (rule.paths === null) return true
+  for (const glob of rule.paths) if (matchPathGlob(glob, path)) return true
+  return false
 }
 
 /** Whether the rule looks at what override headers can change behind it. */

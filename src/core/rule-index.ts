@@ -69,20 +69,26 @@ export function buildIndex(rules: readonly CompiledRule[]): RuleIndex {
 
 /** The rules that name `host`, those with the most specific pattern first: at most one node a label. */
 export function nodesFor(index: RuleIndex, host: Host): readonly Node[] {
-  const { text } = host
-  const found = [index.exact.get(text)]
-  if (host.kind === 'name') {
-    const bases: string[] = []
-    for (let dot = text.lastIndexOf('.'); dot > 0 && bases.length < index.depth; dot = text.lastIndexOf('.', dot - 1)) {
-      bases.push(text.slice(dot + 1))
-    }
-    const parent = text.slice(text.indexOf('.') + 1)
-    found.push(index.subtree.get(text))
-    if (parent !== text) found.push(index.children.get(parent))
-    for (const base of bases.reverse()) found.push(index.subtree.get(base))
+  const found: Node[] = []
+  add(found, index.exact.get(host.text))
+  if (host.kind === 'name' && index.children.size + index.subtree.size > 0) addPatterns(found, index, host.text)
+  if (index.any !== null) found.push(index.any)
+  return found
+}
+
+function addPatterns(found: Node[], index: RuleIndex, name: string): void {
+  const bases: string[] = []
+  for (let dot = name.lastIndexOf('.'); dot > 0 && bases.length < index.depth; dot = name.lastIndexOf('.', dot - 1)) {
+    bases.push(name.slice(dot + 1))
   }
-  found.push(index.any ?? undefined)
-  return found.filter((node) => node !== undefined)
+  const parent = name.slice(name.indexOf('.') + 1)
+  add(found, index.subtree.get(name))
+  if (parent !== name) add(found, index.children.get(parent))
+  for (const base of bases.reverse()) add(found, index.subtree.get(base))
+}
+
+function add(found: Node[], node: Node | undefined): void {
+  if (node !== undefined) found.push(node)
 }
 
 /** The first rule of the file below `node` that passes `test`; rules that cannot match `query` may not be tested. */
@@ -103,29 +109,38 @@ export function someRule(node: Node, query: Query, test: (rule: CompiledRule) =>
   return walk(node, query, (rules) => rules.some(test))
 }
 
+type Visit = (rules: readonly CompiledRule[]) => boolean
+
 /** Gives every list that can hold a match to `visit`, until it returns true. */
-function walk(node: Node, query: Query, visit: (rules: readonly CompiledRule[]) => boolean): boolean {
+function walk(node: Node, query: Query, visit: Visit): boolean {
   if (node.kind === 'list') return visit(node.rules)
-  if (node.kind === 'paths') {
-    const { path } = query
-    const under = ({ read, values }: Probe): boolean =>
-      walkValues(values, path === null ? null : [read(path)], query, visit)
-    return node.probes.some(under) || walk(node.any, query, visit)
+  if (node.kind === 'split') {
+    const keys = query[node.by]
+    return (
+      (keys === null ? walkAll(node.values, query, visit) : walkSome(node.values, keys, query, visit)) ||
+      walk(node.any, query, visit)
+    )
   }
-  return walkValues(node.values, query[node.by], query, visit) || walk(node.any, query, visit)
+  const { path } = query
+  for (const { read, values } of node.probes) {
+    const over = path === null ? walkAll(values, query, visit) : walkChild(values.get(read(path)), query, visit)
+    if (over) return true
+  }
+  return walk(node.any, query, visit)
 }
 
-function walkValues(
-  values: Values,
-  keys: readonly (string | number)[] | null,
-  query: Query,
-  visit: (rules: readonly CompiledRule[]) => boolean,
-): boolean {
-  // Lazily: one value of ten thousand may be enough for the visitor.
-  const children = keys === null ? values.values() : keys.map((key) => values.get(key))
-  for (const child of children) {
-    if (child !== undefined && walk(child, query, visit)) return true
-  }
+function walkChild(child: Node | undefined, query: Query, visit: Visit): boolean {
+  return child !== undefined && walk(child, query, visit)
+}
+
+function walkSome(values: Values, keys: readonly (string | number)[], query: Query, visit: Visit): boolean {
+  for (const key of keys) if (walkChild(values.get(key), query, visit)) return true
+  return false
+}
+
+function walkAll(values: Values, query: Query, visit: Visit): boolean {
+  // One value of ten thousand may be enough for the visitor.
+  for (const child of values.values()) if (walk(child, query, visit)) return true
   return false
 }
 

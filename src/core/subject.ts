@@ -1,9 +1,10 @@
 // One name: turns a request head and what its connection is bound to into the one subject that policy judges.
 
 import { type Authority, parseAuthority, sameHost } from './address.ts'
-import { overrideHeaders, type RequestFraming } from './framing.ts'
+import type { RequestFraming } from './framing.ts'
 import type { RequestHead } from './http1.ts'
-import { parseAbsoluteForm, parseOriginForm } from './path.ts'
+import { overrideHeaders } from './override-header.ts'
+import { parseAbsoluteForm, parseOriginForm, type Target } from './path.ts'
 import type { Reason } from './refusal.ts'
 import type { Subject } from './rule.ts'
 
@@ -53,25 +54,25 @@ type TargetResult =
 /** Pure. Refuses with 400 what has more than one reading and with 421 what disagrees (CONTRACT §2 "One name"). */
 export function readSubject(names: ConnectionNames, head: RequestHead, framing: RequestFraming): SubjectResult {
   const target = readTarget(head)
-  const facts = factsOf(names, head, framing, target)
-  const refuse = (reason: Reason, why: string): SubjectResult => ({ kind: 'refused', reason, why, facts })
-  if (framing.kind === 'refused') return refuse(framing.reason, framing.code)
-  if (target.kind === 'bad') return refuse(target.reason, target.why)
-  if (names.absolute && target.url === null) return refuse('malformed', 'a proxy request needs an absolute URL')
-  const host = parseAuthority(framing.hostValue, DEFAULT_PORT[names.scheme])
-  if (host === null) return refuse('host_not_canonical', 'the Host header is not a canonical authority')
+  const host = framing.kind === 'ok' ? readHost(names, framing.hostValue) : null
+  const facts = factsOf(names, head, framing, target, host)
+  if (framing.kind === 'refused') return refused(facts, framing.reason, framing.code)
+  if (target.kind === 'bad') return refused(facts, target.reason, target.why)
+  if (names.absolute && target.url === null) return refused(facts, 'malformed', 'a proxy request needs an absolute URL')
+  if (host === null) return refused(facts, 'host_not_canonical', 'the Host header is not a canonical authority')
   if (target.scheme !== null && target.scheme !== names.scheme) {
     const reason = names.absolute ? 'malformed' : 'identity_mismatch'
-    return refuse(reason, `the URL says ${target.scheme}, the connection is ${names.scheme}`)
+    return refused(facts, reason, `the URL says ${target.scheme}, the connection is ${names.scheme}`)
   }
   // SECURITY: every name a request carries must be the one that is judged, dialled and verified (domain fronting).
-  if (target.url !== null && !sameAuthority(target.url, host))
-    return refuse('identity_mismatch', 'the URL and Host differ')
+  if (target.url !== null && !sameAuthority(target.url, host)) {
+    return refused(facts, 'identity_mismatch', 'the URL and Host differ')
+  }
   if (names.expected !== null && !sameAuthority(names.expected, host)) {
-    return refuse('identity_mismatch', 'Host is not what the connection was opened for')
+    return refused(facts, 'identity_mismatch', 'Host is not what the connection was opened for')
   }
   if (names.expected === null && names.port !== null && host.port !== names.port) {
-    return refuse('identity_mismatch', 'the port of Host is not the port that was connected to')
+    return refused(facts, 'identity_mismatch', 'the port of Host is not the port that was connected to')
   }
   return {
     kind: 'subject',
@@ -90,6 +91,18 @@ export function readSubject(names: ConnectionNames, head: RequestHead, framing: 
   }
 }
 
+function refused(facts: RequestFacts, reason: Reason, why: string): SubjectResult {
+  return { kind: 'refused', reason, why, facts }
+}
+
+/** What Host says, null where it is no canonical authority. Nearly every request spells what its connection was opened for. */
+function readHost({ scheme, expected }: ConnectionNames, value: string): Authority | null {
+  const defaultPort = DEFAULT_PORT[scheme]
+  // A canonical name is its own reading. An IPv6 address is not: in Host it stands in brackets.
+  const asExpected = expected !== null && expected.port === defaultPort && expected.host.kind !== 'ipv6'
+  return asExpected && value === expected.host.text ? expected : parseAuthority(value, defaultPort)
+}
+
 function sameAuthority(a: Authority, b: Authority): boolean {
   return a.port === b.port && sameHost(a.host, b.host)
 }
@@ -101,10 +114,15 @@ function readTarget(head: RequestHead): TargetResult {
   }
   if (head.target.startsWith('/')) {
     const origin = parseOriginForm(head.target)
-    return origin.kind === 'bad' ? origin : { ...origin, url: null, scheme: null }
+    return origin.kind === 'bad' ? origin : named(origin, null, null)
   }
   const absolute = parseAbsoluteForm(head.target)
-  return absolute.kind === 'bad' ? absolute : { ...absolute.origin, url: absolute.authority, scheme: absolute.scheme }
+  return absolute.kind === 'bad' ? absolute : named(absolute.origin, absolute.authority, absolute.scheme)
+}
+
+function named(origin: Target & { kind: 'ok' }, url: Authority | null, scheme: 'http' | 'https' | null): TargetResult {
+  const { path, encodedSlash, target, query } = origin
+  return { kind: 'ok', url, scheme, path, encodedSlash, target, query }
 }
 
 function factsOf(
@@ -112,16 +130,16 @@ function factsOf(
   head: RequestHead,
   framing: RequestFraming,
   target: TargetResult,
+  host: Authority | null,
 ): RequestFacts {
   const hostHeader = framing.kind === 'ok' ? framing.hostValue : null
   const url = target.kind === 'ok' ? target.url : null
-  const host = parseAuthority(hostHeader ?? '', DEFAULT_PORT[names.scheme])
-  const named = names.expected ?? url ?? host
+  const bound = names.expected ?? url ?? host
   return {
     method: head.method,
     scheme: names.scheme,
-    host: named?.host.text ?? null,
-    port: named?.port ?? names.port,
+    host: bound?.host.text ?? null,
+    port: bound?.port ?? names.port,
     path: spelledPath(target, head),
     query: target.kind === 'ok' ? target.query : null,
     hostHeader,
@@ -150,5 +168,6 @@ function behindAuthority(target: string): string {
  * h2c, TLS and connect-udp are ways past the inspection, a websocket that a rule names is not.
  */
 function upgradeOf(tokens: readonly string[]): string | null {
-  return tokens.find((token) => token !== 'websocket') ?? tokens[0] ?? null
+  if (tokens.length === 0) return null
+  return tokens.find((token) => token !== 'websocket') ?? 'websocket'
 }

@@ -358,3 +358,45 @@ describe('the bytes of an address', () => {
     expect(isMapped(addressBytes(text) as number[])).toBe(expected)
   })
 })
+
+describe('a name read label by label', () => {
+  /** The grammar as one would write it down, label after label; Punycode apart. */
+  const reference = (raw: string): string | null => {
+    const bare = raw.endsWith('.') ? raw.slice(0, -1) : raw
+    const labels = bare.split('.')
+    if (bare.length > 253 || !labels.every((label) => /^[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$/.test(label)))
+      return null
+    return /^(?:[0-9]+|0[xX][0-9A-Fa-f]*)$/.test(labels.at(-1) as string) ? null : bare.toLowerCase()
+  }
+
+  it('is what the grammar says, for any text', () => {
+    const piece = fc.constantFrom(
+      'a',
+      'Z',
+      '0',
+      '0x',
+      '9',
+      '-',
+      '_',
+      '.',
+      'api.',
+      'test',
+      label63,
+      '\u212a',
+      '@',
+      '[',
+      '`',
+      '\xe9',
+      '{',
+    )
+    const text = fc.array(piece, { maxLength: 8 }).map((pieces) => pieces.join(''))
+    fc.assert(
+      fc.property(text, (raw) => {
+        const host = parseHost(raw)
+        fc.pre(!raw.startsWith('[') && host?.kind !== 'ipv4')
+        expect(host).toEqual(reference(raw) === null ? null : name(reference(raw) as string))
+      }),
+      { numRuns: 5000 },
+    )
+  })
+})

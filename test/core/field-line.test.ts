@@ -1,9 +1,12 @@
+import { Buffer } from 'node:buffer'
+import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
   endOfLine,
   isByteOf,
   lineFault,
   scanFieldLine,
+  scanPlainFieldLine,
   skip,
   TARGET,
   TOKEN,
@@ -90,6 +93,80 @@ describe('scanFieldLine', () => {
     const line = 'Host: a.test\r\n'
     for (let end = 0; end < line.length; end++) expect(scanFieldLine(line.slice(0, end), 0, headers)).toBe('MORE')
     expect(headers).toEqual([])
+  })
+})
+
+describe('scanPlainFieldLine', () => {
+  const plain = (text: string, headers: string[], at = 0): number =>
+    scanPlainFieldLine(Buffer.from(text, 'latin1'), text, at, headers)
+
+  it.each([
+    ['a field', 'Host: a\r\n', ['Host', 'a']],
+    ['a value without a space before it', 'Host:a\r\n', ['Host', 'a']],
+    ['an empty value', 'Host:\r\n', ['Host', '']],
+    ['a blank for a value', 'Host: \r\n', ['Host', '']],
+    ['obs-text and inner blanks', 'X: a \t\xe9\r\n', ['X', 'a \t\xe9']],
+  ])('takes %s', (_, line, field) => {
+    const headers: string[] = []
+    expect(plain(line, headers)).toBe(line.length)
+    expect(headers).toEqual(field)
+  })
+
+  it.each([
+    ['a blank behind the value', 'X: a \r\n'],
+    ['a tab behind the value', 'X: a\t\r\n'],
+    ['two blanks before it', 'X:  a\r\n'],
+    ['a tab before it', 'X:\ta\r\n'],
+    ['an underscore', 'Content_Length: 5\r\n'],
+    ['an empty name', ': a\r\n'],
+    ['a bare LF', 'X: a\n'],
+    ['a bare CR', 'X: a\rb\r\n'],
+    ['the end of the text in the name', 'X'],
+    ['the end of the text behind the colon', 'X:'],
+    ['the end of the text in the value', 'X: a'],
+    ['the end of the text behind the CR', 'X: a\r'],
+  ])('leaves %s to the strict reading', (_, line) => {
+    const headers: string[] = []
+    expect([plain(line, headers), headers]).toEqual([-1, []])
+  })
+
+  it('does not look behind the text, whatever the bytes go on with', () => {
+    const bytes = Buffer.from('X: a\r\nY', 'latin1')
+    for (let end = 0; end < 6; end++) expect(scanPlainFieldLine(bytes, 'X: a\r\n'.slice(0, end), 0, [])).toBe(-1)
+  })
+
+  it('takes nothing that the strict reading takes otherwise', () => {
+    const piece = fc.constantFrom(
+      'Host',
+      'X-A',
+      'a_b',
+      'Content_Length',
+      ':',
+      ': ',
+      ' ',
+      '\t',
+      'v',
+      '\xe9',
+      '\r',
+      '\n',
+      '\r\n',
+      '\0',
+      '\x7f',
+      '(',
+    )
+    const line = fc.oneof(
+      fc.array(piece, { maxLength: 8 }).map((pieces) => pieces.join('')),
+      fc.array(piece, { maxLength: 4 }).map((pieces) => `Host: ${pieces.join('')}\r\n`),
+    )
+    fc.assert(
+      fc.property(line, fc.nat(3), (text, at) => {
+        const [fast, strict]: [string[], string[]] = [[], []]
+        const end = plain(text, fast, at)
+        const expected = [scanFieldLine(text, at, strict), strict]
+        expect([end, fast]).toEqual(end === -1 ? [-1, []] : expected)
+      }),
+      { numRuns: 5000 },
+    )
   })
 })
 

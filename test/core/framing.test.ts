@@ -2,6 +2,7 @@ import { Buffer } from 'node:buffer'
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
+  authenticatesConnection,
   endToEndRequestHeaders,
   endToEndInterimHeaders,
   endToEndResponseHeaders,
@@ -298,6 +299,53 @@ describe('end-to-end headers', () => {
   })
   it('passes nothing on of half a field', () => {
     expect(endToEndRequestHeaders(['A', '1', 'B'])).toEqual(['A', '1'])
+  })
+})
+
+describe('the usual Connection: keep-alive', () => {
+  it('drops no field but Keep-Alive, and close drops Close', () => {
+    expect(endToEndRequestHeaders(['Connection', 'keep-alive', 'Keep-Alive', '5', 'Close', 'x'])).toEqual([
+      'Close',
+      'x',
+    ])
+    expect(endToEndRequestHeaders(['Connection', 'close', 'Keep-Alive', '5', 'Close', 'x'])).toEqual([])
+  })
+
+  it('is dropped, and drops, as any other spelling of it', () => {
+    const name = fc.constantFrom('Host', 'Keep-Alive', 'TE', 'Content-Length', 'X-A', 'Close', 'Alt-Svc', 'Expect')
+    const field = fc.tuple(name, fc.constantFrom('5', '007', 'a', 'close')).map(([key, value]) => [key, value])
+    const connection = fc
+      .constantFrom('close', 'x-a', 'close, X-A', 'content-length')
+      .map((value) => ['Connection', value])
+    const around = fc.array(fc.oneof({ weight: 4, arbitrary: field }, connection), { maxLength: 5 })
+    const filters = fc.constantFrom(endToEndRequestHeaders, endToEndResponseHeaders, endToEndInterimHeaders)
+    fc.assert(
+      fc.property(filters, around, around, (filter, before, after) => {
+        const [usual, other] = ['keep-alive', ' ,Keep-Alive'].map((value) =>
+          [...before, ['Connection', value], ...after].flat(),
+        )
+        expect(filter(usual as string[])).toEqual(filter(other as string[]))
+        const head = { method: 'GET', target: '/', version: '1.1' } as const
+        expect(frameRequest({ ...head, headers: usual as string[] })).toEqual(
+          frameRequest({ ...head, headers: other as string[] }),
+        )
+      }),
+      { numRuns: 1000 },
+    )
+  })
+})
+
+describe('authenticatesConnection', () => {
+  it.each<[string, string[], boolean]>([
+    ['no field', [], false],
+    ['other fields', ['Host', 'ntlm', 'Authorization', 'Bearer ntlm'], false],
+    ['NTLM credentials', ['Host', 'a', 'authorization', 'NTLM TlRM'], true],
+    ['Negotiate credentials in any case', ['AUTHORIZATION', 'negotiate YII'], true],
+    ['a challenge among others', ['WWW-Authenticate', 'Basic', 'WWW-Authenticate', 'Negotiate'], true],
+    ['a scheme that only begins so', ['Authorization', 'Negotiated x'], false],
+    ['half a field', ['Authorization'], false],
+  ])('%s: %s', (_, headers, expected) => {
+    expect(authenticatesConnection(headers)).toBe(expected)
   })
 })
 

@@ -9,6 +9,7 @@ import {
   parseRequestHead,
   parseStatusHead,
   serializeHead,
+  serializeHeadText,
 } from '../../src/core/http1.ts'
 
 const latin1 = (text: string): Buffer => Buffer.from(text, 'latin1')
@@ -132,6 +133,27 @@ describe('limits of a head', () => {
   })
 })
 
+describe('what follows a head', () => {
+  it('changes nothing of it, be it short or long', () => {
+    const text = fc.array(
+      fc.constantFrom('GET / HTTP/1.1\r\n', 'HTTP/1.1 200 OK\r\n', 'A: b\r\n', 'A : b\r\n', 'A:b \r\n', '\r\n', 'x'),
+    )
+    fc.assert(
+      fc.property(fc.constantFrom(parseRequestHead, parseStatusHead), text, (parse, pieces) => {
+        const head = latin1(`${pieces.join('')}\r\n\r\n`)
+        expect(parse(Buffer.concat([head, Buffer.alloc(3000, '\r\n')]))).toEqual(parse(head))
+      }),
+      { numRuns: 1000 },
+    )
+  })
+  it('is not read as text up to the limit of a head', () => {
+    const limits = { maxHeadBytes: 5000, maxHeaderCount: 3 }
+    const long = (bytes: number): Buffer => latin1(`GET /${'a'.repeat(bytes - 18)} HTTP/1.1\r\n\r\n`)
+    expect(parseRequestHead(long(5000), limits)).toMatchObject({ kind: 'head', bytes: 5000 })
+    expect(parseRequestHead(long(5001), limits)).toEqual(tooLarge('HEAD_TOO_LARGE'))
+  })
+})
+
 describe('parseStatusHead', () => {
   it.each([
     ['a usual one', 'HTTP/1.1 200 OK\r\nA: b\r\n\r\n', 200, 'OK', '1.1', ['A', 'b']],
@@ -238,6 +260,13 @@ describe('serializeHead', () => {
     ]),
   )('throws on %s', (_, startLine, fields) => {
     expect(() => serializeHead(startLine, fields)).toThrow(/a head to be sent contains/)
+  })
+  it('as text says the same, and throws the same', () => {
+    expect(serializeHeadText('HTTP/1.1 200 \xe9', ['b', '1'])).toBe('HTTP/1.1 200 \xe9\r\nb: 1\r\n\r\n')
+    expect(() => serializeHeadText('GET / HTTP/1.1', ['A', 'b\r\nC: d'])).toThrow(/a head to be sent contains/)
+  })
+  it('throws where a part brings what another lacks', () => {
+    expect(() => serializeHead('GET / HTTP/1.1', ['A', 'b\r', 'C', 'd\n'])).toThrow(/a CR or LF of its own/)
   })
   it('throws on half a field', () => {
     expect(() => serializeHead('GET / HTTP/1.1', ['A'])).toThrow(/half a field/)

@@ -24,6 +24,27 @@ describe('who asks', () => {
     expect(identify(identity, { source, credentials: null })).toEqual({ kind: 'client', name, by })
   })
 
+  it('is the same however often and in whatever order it is asked, and what is remembered has a bound', () => {
+    const fresh = compileIdentity([{ name: 'net', source: ['10.0.0.0/16'] }])
+    for (let low = 0; low < 1100; low += 1) {
+      const source = `10.${low % 3}.${low >> 8}.${low & 255}`
+      for (const round of [1, 2]) {
+        const found = identify(fresh, { source, credentials: null })
+        expect([round, source, found.kind === 'client' && found.name]).toEqual([
+          round,
+          source,
+          low % 3 === 0 ? 'net' : 'anonymous',
+        ])
+        expect(fresh.remembered.size).toBeLessThanOrEqual(1024)
+      }
+    }
+  })
+
+  it('by source: anonymous where no client has one', () => {
+    const found = identify(compileIdentity([]), { source: '10.0.0.1', credentials: null })
+    expect(found).toEqual({ kind: 'client', name: 'anonymous', by: 'anonymous' })
+  })
+
   it.each([
     ['Basic name and token', basic('github:gh-secret'), 'github'],
     ['a scheme in any case', basic('github:gh-secret').replace('Basic', 'bAsIC'), 'github'],

@@ -11,6 +11,54 @@ const ok = (target: string, path: string, query: string | null = null): Target =
 })
 const bad = (reason: string): object => ({ kind: 'bad', reason, why: expect.any(String) as string })
 
+describe('a path that is canonical as it stands', () => {
+  it('is read as one that is not, and so is what only looks like it', () => {
+    const piece = fc.constantFrom(
+      '/',
+      'b',
+      '.',
+      '..',
+      '~',
+      '%',
+      '%2F',
+      '%2e',
+      '%zz',
+      ';',
+      '\\',
+      '?',
+      '#',
+      ' ',
+      '\0',
+      '\x7f',
+      '\xe9',
+      '{',
+      '"',
+      '@:',
+      '\u0141',
+    )
+    fc.assert(
+      fc.property(fc.array(piece, { maxLength: 6 }), (pieces) => {
+        const rest = pieces.join('')
+        const [plain, escaped] = [parseOriginForm(`/a${rest}`), parseOriginForm(`/%61${rest}`)]
+        expect(plain).toEqual(escaped.kind === 'ok' ? { ...escaped, target: `/a${rest}` } : escaped)
+      }),
+      { numRuns: 5000 },
+    )
+  })
+  it.each([
+    ['//a', 'path_not_canonical'],
+    ['/a//', 'path_not_canonical'],
+    ['/..', 'path_not_canonical'],
+    ['/a/.?b', 'path_not_canonical'],
+    ['/a?b\x7f', 'path_not_canonical'],
+    ['/a?b#c', 'malformed'],
+    ['/a?\u0121', 'malformed'],
+    ['/\u0161', 'malformed'],
+  ])('%j is not one', (target, reason) => {
+    expect(parseOriginForm(target)).toMatchObject({ kind: 'bad', reason })
+  })
+})
+
 describe('a path has one canonical form, and is sent as it was spelled', () => {
   it.each<[string, string, string]>([
     ['the root', '/', '/'],

@@ -42,6 +42,23 @@ describe('names', () => {
     },
   )
 
+  const keys = 'api access private secret auth subscription account encryption signing'.split(' ')
+  it.each([
+    ...'token secret passwd password passphrase signature credential credentials authorization'.split(' '),
+    ...keys.flatMap((key) => [`${key}key`, `${key}-key`, `${key}_key`]),
+    'sessionid',
+    'session-id',
+    'session_id',
+  ])('secret, whatever stands in front: %s', (ending) => {
+    expect([ending, `my-${ending}`, `My${ending.toUpperCase()}`, `a[b_${ending}]`].map(isSecret)).toEqual([
+      true,
+      true,
+      true,
+      true,
+    ])
+    expect(isSecret(`${ending}x`)).toBe(false)
+  })
+
   it('header fields have some of their own', () => {
     const isSecretHeader = secretHeaders(['X-Door-Code'])
     expect(['x-auth', 'X-Door-Code', 'x-api-key', 'X-Postmark-Server-Token'].every(isSecretHeader)).toBe(true)

@@ -405,6 +405,40 @@ describe('names that may have lost their case', () => {
   })
 })
 
+it('a known secret is one with escapes around it and without', () => {
+  const knowing = createRedactor(KEY, { values: ['Correct-Horse'] })
+  expect(knowing.path('/a/Correct-Horse/b')).toBe(`/a/${mark('Correct-Horse')}/b`)
+  expect(knowing.path('/a%20/Correct-Horse/b')).toBe(`/a%20/${mark('Correct-Horse')}/b`)
+})
+
+it('a path that nothing but its place makes suspicious', () => {
+  const parsed = parseSecretPath('/door/*')
+  const paths = parsed.kind === 'ok' ? [parsed.path] : []
+  const knowing = createRedactor(KEY, { paths })
+  expect(knowing.path('/door/quiet')).toBe(`/door/${mark('quiet')}`)
+  expect(knowing.text('/door/quiet')).toBe(`/door/${mark('quiet')}`)
+  expect(knowing.name('/door/quiet')).toBe(`/door/${mark('quiet')}`)
+})
+
+describe('names that come again', () => {
+  it('answer the same, however many come between', () => {
+    const secret = TOKENS[0]?.[1] as string
+    const names = Array.from({ length: 300 }, (_, at) => `host-${at}.example`)
+    for (const name of [...names, ...names]) {
+      expect(redactor.name(name)).toBe(name)
+      expect(redactor.name(`${secret}.evil.example`)).toBe(`${mark(secret)}.evil.example`)
+    }
+  })
+
+  it('are looked at anew by a redactor that knows other secrets', () => {
+    // In this name nothing but the whole secret, in another case, is suspicious.
+    const name = 'majestic-wombat.example'
+    expect(createRedactor(KEY).name(name)).toBe(name)
+    const knowing = createRedactor(KEY, { values: ['Majestic-Wombat'] })
+    expect([knowing.name(name), knowing.name(name)]).toEqual(Array(2).fill(`${mark('Majestic-Wombat')}.example`))
+  })
+})
+
 describe('cost', () => {
   const costOf = (redact: () => unknown): number => {
     const started = performance.now()

@@ -215,6 +215,20 @@ describe('the index agrees with looking at every rule', () => {
   })
 })
 
+describe('a dimension that a query leaves open', () => {
+  it.each([
+    ['the method', { path: '/a', method: null }],
+    ['the path', { path: null, method: ['M20'] }],
+    ['the path and the method', { path: null, method: null }],
+  ])('finds rules by every value of %s', (_, open) => {
+    const rules = Array.from({ length: 21 }, (_unused, at) => ({ methods: [`M${at}`], paths: ['/a'] }))
+    const index = buildIndex(compile(rules))
+    const query = { client: ['a'], service: serviceKeys('https', 443), ...open }
+    const [node] = nodesFor(index, host('x.test'))
+    expect(node !== undefined && someRule(node, query, ({ id }) => id === 'rule-20')).toBe(true)
+  })
+})
+
 function slowly(rules: readonly CompiledRule[], ask: Required<Ask>): string | null {
   const services = serviceKeys('https', ask.port)
   const subject = { client: ask.client, method: ask.method } as Subject

@@ -135,6 +135,44 @@ describe('the rest of the subject', () => {
   })
 })
 
+describe('a Host that spells what the connection was opened for', () => {
+  it.each([
+    ['an IPv4 address', '203.0.113.7', '203.0.113.7'],
+    ['an IPv6 address', '[2001:db8::1]', '2001:db8::1'],
+  ])('may be %s', (_, host, text) => {
+    const result = read({ ...TLS, expected: authority(host) }, '/', ['Host', host])
+    expect(result).toMatchObject({ kind: 'subject', subject: { host: { text }, port: 443 } })
+  })
+
+  it('is no IPv6 address without its brackets', () => {
+    const names = { ...TLS, expected: authority('[2001:db8::1]') }
+    expect(read(names, '/', ['Host', '2001:db8::1'])).toMatchObject({ kind: 'refused', reason: 'host_not_canonical' })
+  })
+
+  it('is read as any other', () => {
+    const host = fc.oneof(
+      fc.domain(),
+      fc.ipV4(),
+      fc.ipV6().map((text) => `[${text}]`),
+    )
+    const spelled = fc.tuple(host, fc.constantFrom('', ':443', ':8443', '.')).map(([text, end]) => text + end)
+    fc.assert(
+      fc.property(spelled, spelled, fc.boolean(), (opened, other, same) => {
+        const expected = parseAuthority(opened, 443)
+        fc.pre(expected !== null)
+        const value = same ? expected.host.text : other
+        const result = read({ ...TLS, expected }, '/', ['Host', value])
+        const parsed = parseAuthority(value, 443)
+        const agrees = parsed !== null && parsed.port === expected.port && parsed.host.text === expected.host.text
+        expect(result.kind === 'subject' ? { host: result.subject.host, port: result.subject.port } : null).toEqual(
+          agrees ? parsed : null,
+        )
+      }),
+      { numRuns: 2000 },
+    )
+  })
+})
+
 describe('properties', () => {
   it('no Host but the bound one ever becomes a subject', () => {
     const hosts = fc.oneof(fc.domain(), fc.string(), fc.ipV4(), fc.ipV6())
