@@ -3,7 +3,14 @@
 import { randomBytes } from 'node:crypto'
 
 const CROCKFORD = '0123456789ABCDEFGHJKMNPQRSTVWXYZ'
-const HALF = 2 ** 39
+/** Two characters at a time. */
+const PAIRS: readonly string[] = Array.from(
+  { length: 1_024 },
+  (_, n) => CROCKFORD.charAt(n >> 5) + CROCKFORD.charAt(n & 31),
+)
+/** What four characters count to. */
+const QUARTER = 2 ** 20
+const HALF_QUARTER = 2 ** 19
 /** Random bytes are fetched this many at a time: a call to the kernel's generator for each identifier costs more than the rest. */
 const POOL_BYTES = 4_096
 const RANDOM_BYTES = 10
@@ -11,8 +18,9 @@ const RANDOM_BYTES = 10
 let pool = Buffer.alloc(0)
 let used = 0
 let lastTime = -1
-let timeText = ''
-let high = 0
+/** The first 18 characters: the time and the upper 40 random bits. They change once a millisecond, the rest is counted. */
+let start = ''
+let middle = 0
 let low = 0
 
 /**
@@ -22,31 +30,29 @@ let low = 0
 export function newId(now: number): string {
   if (now > lastTime) {
     lastTime = now
-    timeText = base32(Math.floor(now), 10)
-    drawRandom()
-  } else {
-    low += 1
+    draw(Math.floor(now))
+  } else if (++low === QUARTER) {
+    low = 0
+    middle += 1
   }
-  return timeText + base32(high, 8) + base32(low, 8)
+  return start + four(middle) + four(low)
 }
 
-function drawRandom(): void {
+function draw(time: number): void {
   if (used + RANDOM_BYTES > pool.length) {
     pool = randomBytes(POOL_BYTES)
     used = 0
   }
-  high = pool.readUIntBE(used, 5)
+  const upper = pool.readUIntBE(used, 5)
+  start = PAIRS[Math.floor(time / QUARTER ** 2)] + four(Math.floor(time / QUARTER) % QUARTER) + four(time % QUARTER)
+  start += four(Math.floor(upper / QUARTER)) + four(upper % QUARTER)
   // The top bit stays clear: counting up within a millisecond can then never run over.
-  low = pool.readUIntBE(used + 5, 5) % HALF
+  const lower = pool.readUIntBE(used + 5, 5)
+  middle = Math.floor(lower / QUARTER) % HALF_QUARTER
+  low = lower % QUARTER
   used += RANDOM_BYTES
 }
 
-function base32(value: number, length: number): string {
-  let text = ''
-  let rest = value
-  for (let at = 0; at < length; at++) {
-    text = CROCKFORD.charAt(rest % 32) + text
-    rest = Math.floor(rest / 32)
-  }
-  return text
+function four(value: number): string {
+  return `${PAIRS[value >> 10]}${PAIRS[value & 1_023]}`
 }

@@ -1,8 +1,9 @@
 // What is counted, in Prometheus text. Every label has a closed set of values: nothing a client writes becomes one.
 
-import { Counter, exponentialBuckets, Gauge, Histogram, Registry } from 'prom-client'
+import { Counter, exponentialBuckets, Gauge, Registry } from 'prom-client'
 import type { Door, TlsRejectionCause } from '../core/record.ts'
 import type { Reason } from '../core/refusal.ts'
+import { DecisionCounter, Histogram } from './tally.ts'
 
 export type ListenerDoor = 'proxy' | 'transparent' | 'gateway'
 
@@ -70,9 +71,9 @@ export function createMetrics(options: MetricsOptions = {}): Metrics {
   const gauge = <T extends string>(name: string, help: string, ...labelNames: T[]): Gauge<T> =>
     new Gauge({ name: `mcp_egress_${name}`, help, labelNames, registers })
   const histogram = (name: string, help: string, buckets: number[]): Histogram =>
-    new Histogram({ name: `mcp_egress_${name}`, help, buckets, registers })
+    new Histogram(`mcp_egress_${name}`, help, buckets, registry)
 
-  const requests = counter('requests_total', 'Decisions taken.', 'decision', 'reason', 'client')
+  const requests = new DecisionCounter('mcp_egress_requests_total', 'Decisions taken.', registry)
   const questions = counter('dns_questions_total', 'Questions to the name server.', 'decision', 'reason', 'client')
   const duration = histogram(
     'request_duration_seconds',
@@ -113,7 +114,7 @@ export function createMetrics(options: MetricsOptions = {}): Metrics {
       clients = new Set(names)
     },
     decided: ({ decision, reason, client }) =>
-      requests.inc({ decision, reason: reason ?? 'none', client: clients.has(client) ? client : ANONYMOUS }),
+      requests.inc(decision, reason ?? 'none', clients.has(client) ? client : ANONYMOUS),
     questioned: ({ decision, reason, client, count }) =>
       questions.inc({ decision, reason: reason ?? 'none', client: clients.has(client) ? client : ANONYMOUS }, count),
     completed: ({ durationMs, bytesSent, bytesReceived }) => {

@@ -21,6 +21,18 @@ describe('newId', () => {
     expect(ids).toEqual([...new Set(ids)].sort())
   })
 
+  it('is greater than the one before over a million within a millisecond', () => {
+    // More than the last four characters count to, so that the ones before them must move.
+    let last = newId(FUTURE + 500)
+    let broken = 0
+    for (let count = 0; count < 1_100_000; count++) {
+      const id = newId(FUTURE + 500)
+      if (id <= last || id.length !== 26) broken++
+      last = id
+    }
+    expect(broken).toBe(0)
+  })
+
   it('draws again for every new millisecond', () => {
     const tails = Array.from({ length: 2_000 }, (_, at) => newId(FUTURE + 1_000 + at).slice(10))
     expect(new Set(tails).size).toBe(2_000)
