@@ -1,18 +1,13 @@
 // Opens one verified connection to a permitted destination, at addresses that were checked before the first packet.
 
-import { type LookupFunction, connect as connectTcp, isIP, type Socket } from 'node:net'
-import {
-  checkServerIdentity,
-  connect as connectTls,
-  type PeerCertificate,
-  type SecureContext,
-  type TLSSocket,
-} from 'node:tls'
+import { type LookupFunction, connect as connectTcp, isIP, type Socket, type TcpNetConnectOpts } from 'node:net'
+import { connect as connectTls, type SecureContext, type TLSSocket } from 'node:tls'
 import { type AddressPolicy, judgeAddress } from '../core/address-class.ts'
 import type { Reason } from '../core/refusal.ts'
 import type { Permit } from '../core/rule.ts'
 import { watchForCutOff } from './close-notify.ts'
 import type { Resolver } from './resolver.ts'
+import { checkIdentity, noDetails } from './server-identity.ts'
 
 const CONNECT_TIMEOUT_MS = 10_000
 const TLS_TIMEOUT_MS = 10_000
@@ -145,7 +140,7 @@ export class Dialer {
     const key = `${permit.host.text}:${permit.port}`
     const session = this.#sessions.get(key)
     return new Promise((resolve) => {
-      const tls = connectTls({
+      const tls: TLSSocket = connectTls({
         socket,
         // Certificate check and SNI use the name that was judged; an address is checked against iPAddress and sends no SNI.
         host: permit.host.text,
@@ -153,10 +148,11 @@ export class Dialer {
         secureContext: this.#options.secureContext(),
         // SECURITY: an origin whose certificate is not verified never sees a byte of the request.
         rejectUnauthorized: true,
-        checkServerIdentity: checkIdentity,
+        checkServerIdentity: (host) => checkIdentity(host, tls.getPeerX509Certificate()),
         ALPNProtocols: offer.split(','),
         ...(session === undefined ? {} : { session }),
       })
+      tls.getPeerCertificate = noDetails
       const cutOff = watchForCutOff(tls, socket)
       const timer = setTimeout(() => settle(fail('upstream_timeout', 'TLS handshake timed out')), TLS_TIMEOUT_MS)
       const settle = (result: Secured | Failure): void => {
@@ -187,19 +183,25 @@ export class Dialer {
   }
 }
 
-/** Connects to one of exactly these addresses: the lookup answers from the checked list, so nothing is resolved a second time. */
-function connectPinned(
-  addresses: readonly string[],
-  port: number,
-): Promise<{ kind: 'socket'; socket: Socket } | Failure> {
+/** The lookup answers from the checked list, so nothing is resolved a second time. */
+function anyOf(addresses: readonly string[]): Partial<TcpNetConnectOpts> {
   const answers = addresses.map((address) => ({ address, family: isIP(address) }))
   const lookup: LookupFunction = (_name, options, callback) => {
     const first = answers[0]
     if (options.all === true || first === undefined) callback(null, answers)
     else callback(null, first.address, first.family)
   }
+  return { host: 'pinned.invalid', lookup, autoSelectFamily: true }
+}
+
+/** Connects to one of exactly these addresses. */
+function connectPinned(
+  addresses: readonly string[],
+  port: number,
+): Promise<{ kind: 'socket'; socket: Socket } | Failure> {
+  const pinned = addresses.length === 1 ? { host: addresses[0] } : anyOf(addresses)
   return new Promise((resolve) => {
-    const socket = connectTcp({ host: 'pinned.invalid', port, lookup, autoSelectFamily: true, noDelay: true })
+    const socket = connectTcp({ ...pinned, port, noDelay: true })
     const timer = setTimeout(() => settle(fail('upstream_timeout', 'connect timed out')), CONNECT_TIMEOUT_MS)
     const settle = (result: { kind: 'socket'; socket: Socket } | Failure): void => {
       clearTimeout(timer)
@@ -220,15 +222,6 @@ function connectPinned(
 function formatPeer(socket: Socket): string {
   const address = socket.remoteAddress ?? ''
   return address.includes(':') ? `[${address}]:${socket.remotePort}` : `${address}:${socket.remotePort}`
-}
-
-/** RFC 9525 §2: the common name is no name of a host; Node.js still takes it for one where there is no subjectAltName. */
-function checkIdentity(host: string, certificate: PeerCertificate): Error | undefined {
-  if (certificate.subjectaltname !== undefined) return checkServerIdentity(host, certificate)
-  return Object.assign(new Error('no name'), {
-    code: 'ERR_TLS_CERT_ALTNAME_INVALID',
-    reason: 'it has no subjectAltName',
-  })
 }
 
 function tlsFailure(error: NodeJS.ErrnoException): Failure {

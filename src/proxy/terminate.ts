@@ -52,6 +52,8 @@ export function terminate(
       if (settled) return
       settled = true
       clearTimeout(timer)
+      tls.removeListener('close', onClosed)
+      tls.removeListener('end', onClosed)
       resolve(result)
     }
     const reject = (cause: TlsRejectionCause): void => {
@@ -60,10 +62,12 @@ export function terminate(
       settle({ kind: 'rejected', cause })
     }
     const onError = (error: NodeJS.ErrnoException): void => reject(causeOf(error))
+    const onClosed = (): void => reject('closed')
+    // The first two stay for the life of the socket: an error without a listener would end the process.
     tls.on('error', onError)
     tls.on('_tlsError', onError)
-    tls.on('close', () => reject('closed'))
-    tls.on('end', () => reject('closed'))
+    tls.on('close', onClosed)
+    tls.on('end', onClosed)
     tls.once('secure', () => {
       settle({ kind: 'secure', socket: tls, protocol: tls.alpnProtocol === 'h2' ? 'h2' : 'http/1.1' })
     })

@@ -1,4 +1,4 @@
-// X.509 certificates (RFC 5280): written with node-forge's ASN.1 writer and signed by node:crypto, read as opaque DER.
+// X.509 certificates (RFC 5280): written as DER and signed by node:crypto, read as opaque DER.
 
 import { type KeyObject, randomBytes, sign } from 'node:crypto'
 import {

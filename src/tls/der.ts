@@ -1,93 +1,109 @@
-// DER (ITU-T X.690): node-forge writes it; a reader of a few lines takes certificates apart without re-encoding a byte.
+// DER (ITU-T X.690): writes and reads the few types that certificates need, and takes them apart without re-encoding a byte.
 
-import forge from 'node-forge'
+const TAG = {
+  boolean: 0x01,
+  integer: 0x02,
+  bitString: 0x03,
+  octetString: 0x04,
+  null: 0x05,
+  objectIdentifier: 0x06,
+  utf8String: 0x0c,
+  utcTime: 0x17,
+  generalizedTime: 0x18,
+  bmpString: 0x1e,
+  sequence: 0x30,
+  set: 0x31,
+} as const
+const CONTEXT = 0x80
+const CONSTRUCTED = 0x20
 
-const { asn1 } = forge
-const { Class, Type } = asn1
-
-export type Node = forge.asn1.Asn1
+/** One element, written: what a leaf has in common with every other is encoded once for the process. */
+export interface Node {
+  readonly encoded: Buffer
+}
 
 /** One tag-length-value. `encoded` and `content` are views into the buffer that was read. */
-export interface Element {
+export interface Element extends Node {
   readonly tag: number
-  readonly encoded: Buffer
   readonly content: Buffer
 }
 
 export function encode(node: Node): Buffer {
-  return Buffer.from(asn1.toDer(node).getBytes(), 'latin1')
+  return node.encoded
 }
 
 export function sequence(...members: readonly Node[]): Node {
-  return asn1.create(Class.UNIVERSAL, Type.SEQUENCE, true, [...members])
+  return write(TAG.sequence, Buffer.concat(members.map(encode)))
 }
 
 /** X.690 §11.6: the members of a SET OF stand in the order of their encodings. */
 export function setOf(...members: readonly Node[]): Node {
-  const sorted = members.toSorted((a, b) => Buffer.compare(encode(a), encode(b)))
-  return asn1.create(Class.UNIVERSAL, Type.SET, true, sorted)
+  return write(TAG.set, Buffer.concat(members.map(encode).toSorted((a, b) => Buffer.compare(a, b))))
 }
 
 export function objectIdentifier(dotted: string): Node {
-  return asn1.create(Class.UNIVERSAL, Type.OID, false, asn1.oidToDer(dotted).getBytes())
+  const [first = 0, second = 0, ...rest] = dotted.split('.').map(Number)
+  return write(TAG.objectIdentifier, Buffer.from([first * 40 + second, ...rest].flatMap(base128)))
 }
 
-/** `bytes`: big-endian two's complement; a positive number has its top bit clear. */
+/** `bytes`: big-endian two's complement, no longer than it must be; a positive number has its top bit clear. */
 export function integer(bytes: Uint8Array): Node {
-  return asn1.create(Class.UNIVERSAL, Type.INTEGER, false, binary(bytes))
+  return write(TAG.integer, bytes)
 }
 
+/** `value`: 0 to 2^31 - 1. */
 export function smallInteger(value: number): Node {
-  return asn1.create(Class.UNIVERSAL, Type.INTEGER, false, asn1.integerToDer(value).getBytes())
+  const bytes = bigEndian(value)
+  return integer(Uint8Array.from((bytes[0] ?? 0) < 0x80 ? bytes : [0, ...bytes]))
 }
 
 export function trueValue(): Node {
-  return asn1.create(Class.UNIVERSAL, Type.BOOLEAN, false, '\xff')
+  return write(TAG.boolean, Uint8Array.of(0xff))
 }
 
 export function nullValue(): Node {
-  return asn1.create(Class.UNIVERSAL, Type.NULL, false, '')
+  return write(TAG.null, Uint8Array.of())
 }
 
 export function octetString(bytes: Uint8Array): Node {
-  return asn1.create(Class.UNIVERSAL, Type.OCTETSTRING, false, binary(bytes))
+  return write(TAG.octetString, bytes)
 }
 
 /** `unused`: how many of the last byte's low bits do not count. */
 export function bitString(bytes: Uint8Array, unused = 0): Node {
-  return asn1.create(Class.UNIVERSAL, Type.BITSTRING, false, String.fromCharCode(unused) + binary(bytes))
+  return write(TAG.bitString, Buffer.concat([Uint8Array.of(unused), bytes]))
 }
 
 export function utf8String(text: string): Node {
-  return asn1.create(Class.UNIVERSAL, Type.UTF8, false, binary(Buffer.from(text, 'utf8')))
+  return write(TAG.utf8String, Buffer.from(text, 'utf8'))
 }
 
-/** UTF-16; node-forge does the encoding. */
+/** UTF-16. */
 export function bmpString(text: string): Node {
-  return asn1.create(Class.UNIVERSAL, Type.BMPSTRING, false, text)
+  return write(TAG.bmpString, Buffer.from(text, 'utf16le').swap16())
 }
 
-/** RFC 5280 §4.1.2.5: UTCTime through 2049, GeneralizedTime from 2050 on. */
+/** RFC 5280 §4.1.2.5: UTCTime through 2049, GeneralizedTime from 2050 on; to the second. */
 export function time(date: Date): Node {
+  const digits = `${date.toISOString().slice(0, 19).replaceAll(/[-:T]/g, '')}Z`
   return date.getUTCFullYear() < 2050
-    ? asn1.create(Class.UNIVERSAL, Type.UTCTIME, false, asn1.dateToUtcTime(date))
-    : asn1.create(Class.UNIVERSAL, Type.GENERALIZEDTIME, false, asn1.dateToGeneralizedTime(date))
+    ? write(TAG.utcTime, Buffer.from(digits.slice(2), 'ascii'))
+    : write(TAG.generalizedTime, Buffer.from(digits, 'ascii'))
 }
 
 /** `[tag] EXPLICIT`. */
 export function explicit(tag: number, member: Node): Node {
-  return withIdentifier(0xa0 | tag, [member])
+  return write(CONTEXT | CONSTRUCTED | tag, member.encoded)
 }
 
 /** `[tag] IMPLICIT` of a primitive type. */
 export function implicit(tag: number, bytes: Uint8Array): Node {
-  return withIdentifier(0x80 | tag, binary(bytes))
+  return write(CONTEXT | tag, bytes)
 }
 
 /** A value that is DER already, taken over byte for byte. */
 export function encoded(der: Buffer): Node {
-  const { tag, content } = readElement(der)
-  return withIdentifier(tag, binary(content))
+  return readElement(der)
 }
 
 /** The first element of `der`; throws a RangeError where it is cut short. Tag numbers above 30 occur in no certificate. */
@@ -113,15 +129,22 @@ export function readMembers(parent: Element): Element[] {
   return members
 }
 
-/**
- * The whole identifier octet goes where node-forge expects the tag number. By number alone it would set the constructed bit only
- * for lists of nodes, and shorten a `[2] IMPLICIT` as if it were an INTEGER.
- */
-function withIdentifier(octet: number, value: string | Node[]): Node {
-  // oxlint-disable-next-line typescript/no-unsafe-enum-assignment -- node-forge's enum lists the universal tags only
-  return asn1.create(Class.UNIVERSAL, octet, typeof value !== 'string', value)
+function write(tag: number, content: Uint8Array): Node {
+  const { length } = content
+  const size = length < 0x80 ? [] : bigEndian(length)
+  const header = length < 0x80 ? [tag, length] : [tag, 0x80 | size.length, ...size]
+  return { encoded: Buffer.concat([Uint8Array.from(header), content]) }
 }
 
-function binary(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1')
+function bigEndian(value: number): number[] {
+  const bytes = [value & 0xff]
+  for (let rest = value >>> 8; rest > 0; rest >>>= 8) bytes.unshift(rest & 0xff)
+  return bytes
+}
+
+/** X.690 §8.19.2: seven bits a byte, the top bit set on all but the last. */
+function base128(value: number): number[] {
+  const bytes = [value & 0x7f]
+  for (let rest = value >>> 7; rest > 0; rest >>>= 7) bytes.unshift(0x80 | (rest & 0x7f))
+  return bytes
 }

@@ -8,7 +8,7 @@ import { parseServerName } from '../../src/core/address.ts'
 import { openAuthority } from '../../src/tls/authority.ts'
 import { mintLeaf } from '../../src/tls/leaf.ts'
 import { exchangeOn, httpsVia, reasonOf } from '../support/clients.ts'
-import { type Issued, issue, permittedSubtree, revocationPointers } from '../support/certificates.ts'
+import { addressName, type Issued, issue, permittedSubtree, revocationPointers } from '../support/certificates.ts'
 import { startOrigin } from '../support/origins.ts'
 import { ask, type Standard, startStandard } from '../support/standard.ts'
 import { CLOSING, serverFlight, startTlsCanary, type TlsCanary } from '../support/tls-canary.ts'
@@ -58,6 +58,11 @@ const UNPROVEN: [string, () => Shown, RegExp][] = [
   ['[H02] not valid yet', () => issue({ names, issuer: root, notBefore: ago(-1) }), /CERT_NOT_YET_VALID/],
   ['[H02] [C19] for another host', () => issue({ names: ['shop.test'], issuer: root }), /not in the cert's altnames/],
   ['[H02] with the name in the common name only', () => issue({ commonName: NAME, issuer: root }), /no subjectAltName/],
+  [
+    '[H02] with the name in the common name, beside an address',
+    () => issue({ commonName: NAME, issuer: root, more: [addressName(127, 0, 0, 1)] }),
+    /does not contain a DNS name/,
+  ],
   [
     '[H02] with a NUL in the common name',
     () => issue({ commonName: `${NAME}\0.evil.test`, issuer: root }),

@@ -95,6 +95,11 @@ function extensionsOf(spec: CertificateSpec): Node[] {
   ]
 }
 
+/** A subjectAltName of one IPv4 address and no name. */
+export function addressName(...bytes: readonly number[]): Node {
+  return extension('2.5.29.17', false, sequence(implicit(7, Uint8Array.from(bytes))))
+}
+
 /** nameConstraints (RFC 5280 §4.2.1.10) that permit one DNS subtree. */
 export function permittedSubtree(name: string): Node {
   return extension('2.5.29.30', true, sequence(explicit(0, sequence(implicit(2, Buffer.from(name))))))

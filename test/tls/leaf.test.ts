@@ -46,6 +46,14 @@ describe('a leaf', () => {
     expect(text(certificatePem)).toMatch(new RegExp(`Subject Alternative Name: (critical)?\\s+${san}\\n`))
   })
 
+  it('is for the key it is minted with, its public half or the private one, whatever keys came before', () => {
+    const { authority } = freshAuthority()
+    const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+    const holds = (key: typeof leafKey): boolean =>
+      new X509Certificate(mintLeaf(authority, key, named('a.test'), now).certificatePem).checkPrivateKey(privateKey)
+    expect([leafKey, publicKey, privateKey, publicKey, leafKey].map(holds)).toEqual([false, true, true, true, false])
+  })
+
   it('has exactly the documented extensions', () => {
     const { authority } = freshAuthority()
     const leaf = text(mintLeaf(authority, leafKey, named('api.example.test'), now).certificatePem)
