@@ -2,7 +2,7 @@
 
 import type { Socket } from 'node:net'
 import { encodeChunk, encodeLastChunk } from '../core/chunked.ts'
-import { type RawHeaders, serializeHead } from '../core/http1.ts'
+import { type RawHeaders, serializeHeadText } from '../core/http1.ts'
 import type { ResponseLength, ResponseSink } from './message.ts'
 
 /** A client that takes nothing for this long while bytes wait for it is cut off (slow read). */
@@ -26,6 +26,7 @@ export class Http1Sink implements ResponseSink {
   readonly #version: '1.0' | '1.1'
   readonly #mayKeep: boolean
   #coding: 'chunked' | 'identity' | 'none' = 'none'
+  #heldHead = ''
   #held: Buffer[] = []
   #heldBytes = 0
   started = false
@@ -45,32 +46,31 @@ export class Http1Sink implements ResponseSink {
   informational(status: number, headers: RawHeaders): void {
     // RFC 9110 §15.2: a server must not send 1xx to an HTTP/1.0 client.
     if (this.started || this.#version === '1.0') return
-    this.#socket.write(serializeHead(`HTTP/1.1 ${status} ${REASON_PHRASE[status] ?? ''}`, headers))
+    this.#socket.write(serializeHeadText(`HTTP/1.1 ${status} ${REASON_PHRASE[status] ?? ''}`, headers), 'latin1')
   }
 
   /** The last bytes of HTTP on this connection; `headers` with Connection and Upgrade. */
   switchProtocols(statusText: string, headers: RawHeaders): void {
     this.started = true
     this.finished = true
-    this.#socket.write(serializeHead(`HTTP/1.1 101 ${statusText}`, headers))
+    this.#socket.write(serializeHeadText(`HTTP/1.1 101 ${statusText}`, headers), 'latin1')
   }
 
   head(status: number, statusText: string, headers: RawHeaders, length: ResponseLength): void {
     this.started = true
     // Asked when the head is written: by then the drain may have begun, and an answer may come before the end of the upload.
     this.keepAlive = this.#mayKeep && this.#owner.reusable
-    const fields = [...headers]
     if (length.kind === 'stream') {
       // RFC 9112 §6.1: chunked only to HTTP/1.1; for 1.0 the close is the end.
       this.#coding = this.#version === '1.1' ? 'chunked' : 'identity'
-      if (this.#coding === 'chunked') fields.push('Transfer-Encoding', 'chunked')
-      else this.keepAlive = false
+      if (this.#coding === 'identity') this.keepAlive = false
     } else if (length.kind === 'length') {
       this.#coding = 'identity'
     }
-    if (!this.keepAlive) fields.push('Connection', 'close')
-    else if (this.#version === '1.0') fields.push('Connection', 'keep-alive')
-    this.#hold(serializeHead(`HTTP/1.1 ${status} ${statusText}`, fields))
+    const own = this.#ownFields()
+    const fields = own.length === 0 ? headers : [...headers, ...own]
+    this.#heldHead = serializeHeadText(`HTTP/1.1 ${status} ${statusText}`, fields)
+    this.#heldBytes = this.#heldHead.length
   }
 
   write(data: Buffer): boolean {
@@ -114,6 +114,14 @@ export class Http1Sink implements ResponseSink {
     this.#owner.breakOff()
   }
 
+  /** What an answer says of this connection: nothing, most of the time. */
+  #ownFields(): RawHeaders {
+    const fields = this.#coding === 'chunked' ? ['Transfer-Encoding', 'chunked'] : []
+    if (!this.keepAlive) fields.push('Connection', 'close')
+    else if (this.#version === '1.0') fields.push('Connection', 'keep-alive')
+    return fields
+  }
+
   #hold(bytes: Buffer): void {
     this.#held.push(bytes)
     this.#heldBytes += bytes.length
@@ -121,18 +129,30 @@ export class Http1Sink implements ResponseSink {
 
   /** False: the socket has more than it should hold. */
   #send(): boolean {
+    const head = this.#heldHead
     const held = this.#held
     const bytes = this.#heldBytes
     if (bytes === 0 || this.#socket.destroyed) return true
+    this.#heldHead = ''
     this.#held = []
     this.#heldBytes = 0
-    if (held.length === 1) return this.#socket.write(held[0] as Buffer)
-    // Copied into one: half the cost of having the stream gather them (cork), and of a large part nothing is copied.
-    if (bytes <= MAX_HELD_BYTES) return this.#socket.write(Buffer.concat(held, bytes))
+    const [first] = held
+    if (first === undefined) return this.#socket.write(head, 'latin1')
+    if (bytes === first.length) return this.#socket.write(first)
+    // Copied into one: half the cost of having the stream gather them (cork). Nothing of a large part is copied.
+    if (bytes <= MAX_HELD_BYTES) return this.#socket.write(joined(head, held, bytes))
     this.#socket.cork()
+    if (head !== '') this.#socket.write(head, 'latin1')
     let more = true
     for (const part of held) more = this.#socket.write(part)
     this.#socket.uncork()
     return more
   }
+}
+
+function joined(head: string, parts: readonly Buffer[], bytes: number): Buffer {
+  const whole = Buffer.allocUnsafe(bytes)
+  let at = whole.write(head, 'latin1')
+  for (const part of parts) at += part.copy(whole, at)
+  return whole
 }

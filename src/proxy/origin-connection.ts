@@ -2,7 +2,7 @@
 
 import type { Socket } from 'node:net'
 import { encodeChunk, encodeLastChunk } from '../core/chunked.ts'
-import { frameResponse } from '../core/framing.ts'
+import { authenticatesConnection, frameResponse } from '../core/framing.ts'
 import { parseStatusHead, type StatusHead } from '../core/http1.ts'
 import type { Reason } from '../core/refusal.ts'
 import { BodyQueue } from './body-queue.ts'
@@ -10,7 +10,6 @@ import type { Dialled, DialTimings } from './dial.ts'
 import { Http1Body } from './http1-body.ts'
 import type { BodyReader } from './message.ts'
 import {
-  authenticatesConnection,
   MAX_INFORMATIONAL,
   type OriginAnswer,
   type OriginRequest,
@@ -94,9 +93,9 @@ export class OriginConnection {
     this.#timer = setTimeout(this.#onSilence, RESPONSE_HEAD_TIMEOUT_MS)
     if (authenticatesConnection(request.headers)) this.#reusable = false
     const head = requestHead(request, pending.upgrade?.protocol ?? null)
-    if (request.body === null) return void this.#socket.write(head)
+    if (request.body === null) return void this.#socket.write(head, 'latin1')
     this.#socket.cork()
-    this.#socket.write(head)
+    this.#socket.write(head, 'latin1')
     void this.#sendBody(request.body, request.sent)
     process.nextTick(() => this.#socket.uncork())
   }

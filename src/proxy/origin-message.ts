@@ -1,7 +1,7 @@
 // What is asked of an origin and what becomes of it, whichever version of HTTP it speaks; and the head of a request in HTTP/1.1.
 
 import type { Socket } from 'node:net'
-import { headerValues, type RawHeaders, type StatusHead, serializeHead } from '../core/http1.ts'
+import { type RawHeaders, type StatusHead, serializeHeadText } from '../core/http1.ts'
 import type { Reason } from '../core/refusal.ts'
 import type { BodyReader } from './message.ts'
 
@@ -64,16 +64,12 @@ export interface SwitchedOrigin {
   readonly cutOff: () => boolean
 }
 
-/** `protocol`: what is offered to go on in, null without an offer. */
-export function requestHead(request: OriginRequest, protocol: string | null): Buffer {
+/** In latin1. `protocol`: what is offered to go on in, null without an offer. */
+export function requestHead(request: OriginRequest, protocol: string | null): string {
   const { method, target, authority, headers, body } = request
-  const framing = body !== null && body.length === null ? ['Transfer-Encoding', 'chunked'] : []
-  const offer = protocol === null ? [] : ['Connection', 'Upgrade', 'Upgrade', protocol]
-  return serializeHead(`${method} ${target} HTTP/1.1`, ['Host', authority, ...offer, ...headers, ...framing])
-}
-
-/** SECURITY: NTLM and Negotiate authenticate the connection; nobody else's request may ride on it. */
-export function authenticatesConnection(headers: RawHeaders): boolean {
-  const schemes = [...headerValues(headers, 'authorization'), ...headerValues(headers, 'www-authenticate')]
-  return schemes.some((value) => /^(?:ntlm|negotiate)\b/i.test(value))
+  const start =
+    protocol === null ? ['Host', authority] : ['Host', authority, 'Connection', 'Upgrade', 'Upgrade', protocol]
+  const fields = start.concat(headers)
+  if (body !== null && body.length === null) fields.push('Transfer-Encoding', 'chunked')
+  return serializeHeadText(`${method} ${target} HTTP/1.1`, fields)
 }
