@@ -71,6 +71,16 @@ export function logFile(fd: number, size: number): LogFile {
   }
 }
 
+/** SECURITY: never tried again. After a failed sync the kernel may call lost pages clean, and a second sync would succeed. */
+export async function synced(file: LogFile): Promise<void> {
+  try {
+    await file.sync()
+  } catch (error) {
+    const why = (error as Error).message
+    throw new Error(`fdatasync(2) failed, the last records before may be lost with the power: ${why}`, { cause: error })
+  }
+}
+
 export function writeSome(fd: number, bytes: Buffer, offset: number): Promise<number> {
   return new Promise((done, fail) => {
     fs.write(fd, bytes, offset, bytes.length - offset, null, (error, count) =>

@@ -17,6 +17,8 @@ export const MAX_QUEUED_BYTES: number = 16 * 1_048_576
 export class Group {
   readonly entries: Entry[]
   readonly promise: Promise<void>
+  /** Somebody waits for it to be written. */
+  pressing: boolean
   /** Its callers were told no; what reaches the file all the same is settled when that is known. */
   refused = false
   #bytes = 0
@@ -25,6 +27,7 @@ export class Group {
 
   constructor(entries: Entry[] = []) {
     this.entries = entries
+    this.pressing = entries.length > 0
     this.promise = new Promise<void>((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject

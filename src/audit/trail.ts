@@ -152,7 +152,8 @@ export function trailOn(
     // Not async: an append must take its place in the chain before its caller goes on.
     append: (event) => {
       try {
-        return writer.append(entryOf(event, timestamp()))
+        // An end has happened: nobody waits for its record, and a process that dies before it is written leaves it to the next start.
+        return writer.append(entryOf(event, timestamp()), event.event !== 'request.completed')
       } catch (error) {
         return Promise.reject(error)
       }

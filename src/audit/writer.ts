@@ -2,7 +2,9 @@
 
 import type { SegmentCause } from '../core/record.ts'
 import type { ChainHead } from './chain.ts'
+import { Company } from './company.ts'
 import { checkpointEntry, type Entry, entryOf, type OpenRequests, segmentEntry } from './entry.ts'
+import { synced } from './file.ts'
 import { Group, TrailUnavailable } from './group.ts'
 import { isOwed, Owed } from './owed.ts'
 import { checkpointLines, type SealedEntry, type Sealer } from './sealer.ts'
@@ -10,9 +12,8 @@ import type { Store } from './store.ts'
 import { type Watchdog, watchFor } from './watchdog.ts'
 export { WRITE_TIMEOUT_MS } from './watchdog.ts'
 
-/** How often a trail that can not be written is tried again. */
+/** How often a trail that can not be written is tried again, and a rotation that failed. */
 export const RETRY_MS = 500
-/** How long after a rotation that failed the next one is tried. */
 const ROTATION_RETRY_MS = 60_000
 
 export interface WriterOptions {
@@ -22,14 +23,13 @@ export interface WriterOptions {
   readonly open: OpenRequests
   readonly durability: 'os' | 'sync'
   readonly now: () => Date
-  /** A file of this many bytes is closed for a new one. */
   readonly rotateBytes: number
   /** Called once when service stops, not for each refused record. */
   readonly onFailure: (error: Error) => void
   readonly onRestored: () => void
   readonly onWritten: (records: number) => void
   readonly onCheckpoint: (line: string) => void
-  /** A new file was begun; `firstSeq`: its first record. */
+  /** A new file, and its first record. */
   readonly onBegun: (firstSeq: number) => void
   /** Something went wrong that does not stop the service. */
   readonly onNotice: (text: string) => void
@@ -59,6 +59,7 @@ export class GroupWriter {
   #retry: NodeJS.Timeout | null = null
   #closing: Promise<boolean> | null = null
   #turned: () => void = () => undefined
+  readonly #company = new Company(() => this.#press())
 
   constructor(options: WriterOptions) {
     this.#options = options
@@ -74,16 +75,27 @@ export class GroupWriter {
     return this.#head
   }
 
-  /** Resolves when the entry is in the file; entries of one group share their promise. */
-  append(entry: Entry): Promise<void> {
+  /** Resolves when the entry is in the file; entries of one group share their promise. `pressing`: something waits for that. */
+  append(entry: Entry, pressing = true): Promise<void> {
     if (this.#outage !== null || this.#closing !== null) return Promise.reject(this.#turnAway(entry))
     const group = (this.#gathering ??= new Group())
-    if (group.full && !isOwed(entry)) {
+    if (group.full && !isOwed(entry))
       return Promise.reject(new TrailUnavailable('the audit trail is behind: its queue is full'))
-    }
     group.add(entry)
-    if (!this.#busy) void this.#drain()
+    group.pressing ||= pressing
+    if (!this.#busy) this.#proceed()
     return group.promise
+  }
+
+  #proceed(): void {
+    if (this.#gathering?.pressing === true) void this.#drain()
+    else this.#company.await()
+  }
+
+  #press(): void {
+    if (this.#gathering === null) return
+    this.#gathering.pressing = true
+    if (!this.#busy) void this.#drain()
   }
 
   checkpoint(): void {
@@ -99,8 +111,7 @@ export class GroupWriter {
 
   /** For a clock: a file that was removed while nobody wrote is noticed early. */
   look(): void {
-    if (this.#busy || !this.available) return
-    const what = this.#options.store.file.damage()?.what
+    const what = this.#busy || !this.available ? undefined : this.#options.store.file.damage()?.what
     if (what !== undefined) this.#fail(null, new Error(what))
   }
 
@@ -114,8 +125,9 @@ export class GroupWriter {
   }
 
   async #finish(last: boolean): Promise<boolean> {
+    this.#company.stop()
     if (last) (this.#gathering ??= new Group()).add(checkpointEntry(this.#timestamp()))
-    if (!this.#busy && this.#gathering !== null) void this.#drain()
+    this.#press()
     while (this.#busy && this.#outage === null) await this.#turn()
     if (this.#retry !== null) clearInterval(this.#retry)
     if (!this.#busy) return true
@@ -136,7 +148,7 @@ export class GroupWriter {
       const group = this.#gathering
       this.#wanted = null
       if (cause !== null) await this.#rotate(cause)
-      else if (group === null) break
+      else if (group === null || !group.pressing) break
       else {
         this.#gathering = null
         await this.#commit(group)
@@ -144,6 +156,7 @@ export class GroupWriter {
     }
     this.#busy = false
     this.#turned()
+    if (this.#gathering !== null && this.#outage === null) this.#proceed()
   }
 
   async #commit(group: Group): Promise<void> {
@@ -160,7 +173,7 @@ export class GroupWriter {
         written += count
         watchdog.refresh()
       }
-      if (durability === 'sync') await this.#sync()
+      if (durability === 'sync') await synced(store.file)
       const damage = store.file.damage()
       lost = damage?.lost === true
       if (damage !== null) throw new Error(damage.what)
@@ -175,18 +188,6 @@ export class GroupWriter {
     this.#options.onWritten(sealed.lines.length)
     group.resolve()
     if (store.file.size >= this.#options.rotateBytes && this.#closing === null) this.rotate('size')
-  }
-
-  /** SECURITY: never tried again. After a failed sync the kernel may call lost pages clean, and a second sync would succeed. */
-  async #sync(): Promise<void> {
-    try {
-      await this.#options.store.file.sync()
-    } catch (error) {
-      const why = (error as Error).message
-      throw new Error(`fdatasync(2) failed, the last records before may be lost with the power: ${why}`, {
-        cause: error,
-      })
-    }
   }
 
   #watch(group: Group | null): Watchdog {

@@ -79,7 +79,7 @@ export function judge(
   if (read.kind === 'refused') return refused(read.reason, read.why)
   const asker = askerOf(connection, incoming)
   const about: Case = { connection, incoming, attempt, deps, asker, body: bodyOf(incoming) }
-  const ruling = rule(read.subject, about)
+  const ruling = ruleBefore(read.subject, about)
   if (ruling.kind === 'refused') return ruling
   return ruling.verdict.kind === 'needs-body'
     ? judgeWithBody(read.subject, ruling, about)
@@ -94,7 +94,7 @@ async function judgeWithBody(read: Unidentified, first: Ruling, about: Case): Pr
   for (;;) {
     const whole = await unlessReloaded(reading, attempt, deps)
     if (whole === 'reloaded') {
-      const again = rule(read, about)
+      const again = ruleBefore(read, about)
       if (again.kind === 'refused') return again
       ruling = again
     } else {
@@ -104,7 +104,7 @@ async function judgeWithBody(read: Unidentified, first: Ruling, about: Case): Pr
 }
 
 /** What the policy in force says before it has seen a body. */
-function rule(read: Unidentified, { connection, attempt, deps, asker }: Case): Refused | Ruling {
+function ruleBefore(read: Unidentified, { connection, attempt, deps, asker }: Case): Refused | Ruling {
   // SECURITY: what decides is the policy in force now; another may have come while the body was awaited.
   attempt.judgement = deps.judgement()
   const identified = identifyAsker(asker, attempt)

@@ -2,6 +2,7 @@ import { Buffer } from 'node:buffer'
 import { createHash } from 'node:crypto'
 import * as fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { COMPANY_MS } from '../../src/audit/company.ts'
 import { EMPTY_CHAIN } from '../../src/audit/chain.ts'
 import type { LogFile } from '../../src/audit/file.ts'
 import { MAX_QUEUED_BYTES, MAX_QUEUED_RECORDS } from '../../src/audit/group.ts'
@@ -164,6 +165,61 @@ describe('group commit', () => {
     expect(written).toBe(4)
   })
 
+  describe('an end, for which nobody waits', () => {
+    const end = (trail: FileTrail): Promise<void> => trail.append({ ...COMPLETED, request_id: idOf('/1') })
+    beforeEach(() => {
+      vi.useFakeTimers()
+    })
+    afterEach(() => {
+      vi.useRealTimers()
+    })
+
+    it('goes with the next decision', async () => {
+      const trail = trailFor()
+      await append(trail, '/1')
+      const ended = end(trail)
+      await Promise.all([append(trail, '/2'), ended])
+      expect(disk.writes).toHaveLength(2)
+      expect(events()).toEqual(['request.decided', 'request.completed', 'request.decided'])
+    })
+
+    it('is written all the same when no decision comes, and not twice', async () => {
+      const trail = trailFor()
+      await append(trail, '/1')
+      const ended = end(trail)
+      await vi.advanceTimersByTimeAsync(COMPANY_MS - 1)
+      expect(disk.writes).toHaveLength(1)
+      await vi.advanceTimersByTimeAsync(1)
+      await ended
+      await vi.advanceTimersByTimeAsync(COMPANY_MS * 2)
+      expect(events()).toEqual(['request.decided', 'request.completed'])
+      expect(disk.writes).toHaveLength(2)
+    })
+
+    it('that came during a write waits for company, too', async () => {
+      const trail = trailFor()
+      const first = gate<number>()
+      disk.plan.push(first.promise)
+      const decided = append(trail, '/1')
+      const ended = end(trail)
+      first.open(Number.POSITIVE_INFINITY)
+      await decided
+      expect(disk.writes).toHaveLength(1)
+      await vi.advanceTimersByTimeAsync(COMPANY_MS)
+      await ended
+      expect(disk.writes).toHaveLength(2)
+    })
+
+    it('does not wait at the close', async () => {
+      const trail = trailFor()
+      await append(trail, '/1')
+      const ended = end(trail)
+      await trail.close()
+      await ended
+      expect(events()).toEqual(['request.decided', 'request.completed'])
+    })
+  })
+
   it('resolves only when its own line is written', async () => {
     const trail = trailFor()
     const first = gate<number>()
@@ -319,7 +375,9 @@ describe('an outage [K04] [K06]', () => {
     const trail = trailFor()
     await append(trail, '/open')
     disk.plan.push(error('EIO'), error('ENOSPC'))
-    await expect(trail.append({ ...COMPLETED, request_id: idOf('/open') })).rejects.toThrow('EIO')
+    const ended = expect(trail.append({ ...COMPLETED, request_id: idOf('/open') })).rejects.toThrow('EIO')
+    await vi.advanceTimersByTimeAsync(COMPANY_MS)
+    await ended
     await retry()
     expect(trail.available()).toBe(false)
     await retry()
