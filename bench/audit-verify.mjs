@@ -7,7 +7,7 @@ import { EMPTY_CHAIN, seal } from '../dist/audit/chain.js'
 import { newId } from '../dist/audit/id.js'
 import { checkpointStatement, openSigningKey, publicKeysOf, readPublicKeys } from '../dist/audit/signing.js'
 import { MAX_UNCOVERED_RECORDS, verifyTrail } from '../dist/audit/verify.js'
-import { median, spread } from './child.mjs'
+import { median, spread } from './quantities.mjs'
 
 const RECORDS = Number(process.argv[2] ?? 1_000_000)
 const ROUNDS = 5

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { newId } from '../dist/audit/id.js'
 import { openTrail } from '../dist/audit/trail.js'
-import { median, spread } from './child.mjs'
+import { median, spread } from './quantities.mjs'
 
 const ROUNDS = 7
 const REQUESTS = 40_000

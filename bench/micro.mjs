@@ -9,7 +9,7 @@ import { parseRequestHead } from '../dist/core/http1.js'
 import { compilePolicy, decide } from '../dist/core/policy.js'
 import { openAuthority } from '../dist/tls/authority.js'
 import { mintLeaf } from '../dist/tls/leaf.js'
-import { median, spread } from './child.mjs'
+import { median, spread } from './quantities.mjs'
 
 const ROUNDS = 9
 const ROUND_MS = 200

@@ -1,141 +1,130 @@
-// npm run bench [-- --quick]: mcp-egress beside http-mitm-proxy, in rounds that take turns; prints a table and writes results/latest.json.
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { cpus, tmpdir } from 'node:os'
+// npm run bench [-- --quick] [--only keep-alive,bulk] [--peers mcp-egress,squid] [--soak N]: mcp-egress beside its peers.
+// Prints tables; a whole run writes results/latest.{json,md,svg}, any other results/partial.{json,md,svg}.
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs'
+import { cpus, loadavg } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { median, pinned, spread, start } from './child.mjs'
+import { parseArgs } from 'node:util'
+import { openLab } from './lab.mjs'
+import { measures } from './measures/index.mjs'
+import { peers } from './peers/index.mjs'
+import { markdown, picture } from './report.mjs'
 
-const quick = process.argv.includes('--quick')
-const CONNECTIONS = 32
-const ROUNDS = quick ? 3 : 7
-const ROUND_MS = quick ? 1_500 : 5_000
-const COLD_HOSTS = quick ? 10 : 30
-const [PROXY_CPU, WORLD_CPU] = [0, 1]
-const NAME = 'warm.bench.example'
+const TREE = fileURLToPath(new URL('..', import.meta.url))
+const RESULTS = fileURLToPath(new URL('./results/', import.meta.url))
 
-const folder = mkdtempSync(join(tmpdir(), 'mcp-egress-bench-'))
-const children = []
-const child = async (...given) => {
-  const started = await start(...given)
-  children.push(started)
-  return started
+const OPTIONS = {
+  quick: { type: 'boolean', default: false },
+  only: { type: 'string' },
+  peers: { type: 'string' },
+  soak: { type: 'string' },
 }
 
-async function subjects(origin) {
-  const proxies = []
-  for (const [name, script] of [
-    ['mcp-egress', './proxy-ours.mjs'],
-    ['http-mitm-proxy', './proxy-mitm.mjs'],
-  ]) {
-    const own = join(folder, name)
-    mkdirSync(own)
-    const process = await child(script, PROXY_CPU, [own, origin.root, String(origin.port)])
-    proxies.push({ name, process, proxy: process.first })
-  }
-  return [...proxies, { name: 'no proxy', process: null, proxy: null }]
+/** Those of the list, in their own order; throws on a name that nobody has. `mcp-egress` means its other versions of Node.js too. */
+function chosen(all, list, what) {
+  if (list === undefined) return all
+  const names = list.split(',')
+  const has = (one, name) => one.name === name || one.name.split('@')[0] === name
+  const unknown = names.find((name) => !all.some((one) => has(one, name)))
+  if (unknown !== undefined)
+    throw new Error(`no ${what} ${unknown}; there are ${all.map(({ name }) => name).join(', ')}`)
+  return all.filter((one) => names.some((name) => has(one, name)))
 }
 
-async function keepAliveRound(world, { process, proxy }) {
-  await world.ask({ task: 'prepare', connections: CONNECTIONS, name: NAME, proxy })
-  const [before, worldBefore] = [process?.cpuSeconds() ?? 0, world.cpuSeconds()]
-  const { requests, ms } = await world.ask({ task: 'measure', ms: ROUND_MS })
-  const cpu = (process?.cpuSeconds() ?? 0) - before
-  return {
-    requestsPerSecond: requests / (ms / 1_000),
-    cpuMicrosPerRequest: (cpu / requests) * 1e6,
-    proxyBusy: (cpu / (ms / 1_000)) * 100,
-    loadBusy: ((world.cpuSeconds() - worldBefore) / (ms / 1_000)) * 100,
-  }
+function newest(folder) {
+  return Math.max(...readdirSync(folder, { recursive: true }).map((path) => statSync(join(folder, path)).mtimeMs))
 }
 
-async function coldRound(world, { name, process, proxy }, round) {
-  const names = Array.from({ length: COLD_HOSTS }, (_, index) => `h${index}.r${round}.${name}.bench.example`)
-  const before = process.cpuSeconds()
-  const { each } = await world.ask({ task: 'cold', names, proxy })
-  return {
-    medianMs: median(each),
-    worstMs: Math.max(...each),
-    cpuMsPerHost: ((process.cpuSeconds() - before) / COLD_HOSTS) * 1e3,
-  }
+function buildIfStale() {
+  const built = join(TREE, 'dist/cli/main.js')
+  if (existsSync(built) && statSync(built).mtimeMs > newest(join(TREE, 'src'))) return
+  process.stderr.write('building dist/\n')
+  const { status } = spawnSync(process.execPath, ['scripts/build.mjs'], { cwd: TREE, stdio: ['ignore', 2, 2] })
+  if (status !== 0) throw new Error('the build failed')
 }
 
-/** Every subject once a round, so that whatever else this machine does falls on all of them alike. */
-async function measureAll(world, all) {
-  const rounds = { keepAlive: {}, cold: {} }
-  for (let round = 0; round < ROUNDS; round++) {
-    for (const subject of all) {
-      process.stderr.write(`round ${round + 1} of ${ROUNDS}: ${subject.name}${' '.repeat(20)}\r`)
-      ;(rounds.keepAlive[subject.name] ??= []).push(await keepAliveRound(world, subject))
-      if (subject.process !== null) (rounds.cold[subject.name] ??= []).push(await coldRound(world, subject, round))
+const note = (line) => process.stderr.write(`${new Date().toISOString().slice(11, 19)} ${line}\n`)
+
+/** A measure that fails as a whole is one line of the report, and the others go on. */
+async function measureAll(lab, wanted, subjects, options) {
+  const results = {}
+  for (const measure of wanted) {
+    note(measure.title)
+    const began = performance.now()
+    const report = (line) => note(`${measure.name}: ${line}`)
+    let found
+    try {
+      found = await measure.run(lab, subjects, { ...options, report })
+    } catch (error) {
+      report(error.stack)
+      found = { tables: [], failed: error.message }
     }
+    const seconds = Math.round((performance.now() - began) / 1e3)
+    results[measure.name] = { title: measure.title, rounds: measure.rounds(options), seconds, ...found }
+    note(`${measure.name} took ${seconds} s`)
   }
-  process.stderr.write('\n')
-  return rounds
+  return results
 }
 
-function summary(rounds) {
-  return Object.fromEntries(
-    Object.entries(rounds).map(([name, list]) => [
-      name,
-      Object.fromEntries(
-        Object.keys(list[0]).map((key) => {
-          const values = list.map((one) => one[key])
-          return [key, { median: median(values), spreadPercent: median(values) === 0 ? 0 : spread(values) }]
-        }),
-      ),
-    ]),
+const taken = (rounds) =>
+  rounds === 1 ? 'One round.' : `${rounds} rounds; medians ± half the distance of the extremes.`
+
+/** Of those that are here. */
+function versions(subjects) {
+  return subjects
+    .filter((peer) => peer.missing() === null)
+    .map(({ name, version }) => `${name} ${version()}`)
+    .join(', ')
+}
+
+function document(head, results) {
+  const sections = Object.values(results).map(({ title, rounds, tables, failed }) =>
+    [`## ${title}`, failed === undefined ? taken(rounds) : `Failed: ${failed}`]
+      .concat(tables.map(markdown))
+      .join('\n\n'),
   )
+  return `${[head, ...sections].join('\n\n')}\n`
 }
 
-function table(header, rows) {
-  const widths = header.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column].length)))
-  const line = (cells) =>
-    `| ${cells.map((cell, column) => (column === 0 ? cell.padEnd(widths[column]) : cell.padStart(widths[column]))).join(' | ')} |`
-  const rule = `|${widths.map((width, column) => (column === 0 ? '-'.repeat(width + 2) : `${'-'.repeat(width + 1)}:`)).join('|')}|`
-  return `${[line(header), rule, ...rows.map(line)].join('\n')}\n`
+/** Says where. Only a whole run replaces what the documents show. */
+function publish(results, { whole, quick, machine, subjects }) {
+  const named = versions(subjects)
+  const text = document(`${machine}\n\n${named}`, results)
+  process.stdout.write(text)
+  mkdirSync(RESULTS, { recursive: true })
+  const path = (ending) => join(RESULTS, `${whole ? 'latest' : 'partial'}.${ending}`)
+  const data = { at: new Date().toISOString(), machine, quick, versions: named, results }
+  writeFileSync(path('json'), `${JSON.stringify(data, null, 2)}\n`)
+  writeFileSync(path('md'), text)
+  const drawn = picture(results['keep-alive']?.tables ?? [], machine)
+  if (drawn !== null) writeFileSync(path('svg'), drawn)
+  return path('{json,md,svg}')
 }
 
-const number = ({ median: value, spreadPercent }, digits = 0) =>
-  `${value.toFixed(digits)} ± ${spreadPercent.toFixed(0)} %`
-
-function report(results) {
-  const keepAlive = Object.entries(results.keepAlive).map(([name, of]) => [
-    name,
-    number(of.requestsPerSecond),
-    name === 'no proxy' ? '-' : number(of.cpuMicrosPerRequest),
-    name === 'no proxy' ? '-' : of.proxyBusy.median.toFixed(0),
-    of.loadBusy.median.toFixed(0),
-  ])
-  const cold = Object.entries(results.cold).map(([name, of]) => [
-    name,
-    number(of.medianMs, 1),
-    number(of.worstMs, 1),
-    number(of.cpuMsPerHost, 1),
-  ])
-  return [
-    `Keep-alive: ${CONNECTIONS} connections by CONNECT, GET, a body of 308 bytes; medians of ${ROUNDS} rounds of ${ROUND_MS / 1_000} s\n\n`,
-    table(['', 'requests/s', 'CPU µs/request', 'proxy CPU %', 'load CPU %'], keepAlive),
-    `\nCold: a host never seen before, from connect to the first answer; medians of ${ROUNDS} rounds of ${COLD_HOSTS} hosts\n\n`,
-    table(['', 'ms/host', 'worst ms of a round', 'CPU ms/host'], cold),
-  ].join('')
+async function main() {
+  const { values } = parseArgs({ options: OPTIONS })
+  const { quick } = values
+  const wanted = chosen(measures, values.only, 'measure')
+  const subjects = chosen(peers, values.peers, 'peer')
+  const soak = values.soak === undefined ? null : Number(values.soak)
+  buildIfStale()
+  const began = performance.now()
+  const cpu = `${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}, load ${loadavg()[0].toFixed(1)} at the start`
+  const machine = `${cpu}, Node ${process.version}, ${quick ? 'quick' : 'full'} run`
+  const lab = await openLab({ quick })
+  let results
+  try {
+    results = await measureAll(lab, wanted, subjects, { quick, soak })
+  } finally {
+    await lab.close()
+  }
+  const whole = !quick && wanted.length === measures.length && subjects.length === peers.length
+  const where = publish(results, { whole, quick, machine, subjects })
+  note(`took ${Math.round((performance.now() - began) / 1e3)} s; written to ${where}`)
 }
 
-try {
-  const world = await child('./world.mjs', WORLD_CPU)
-  const origin = await world.ask({ task: 'origin', directory: join(folder, 'root') })
-  const rounds = await measureAll(world, await subjects(origin))
-  const results = { keepAlive: summary(rounds.keepAlive), cold: summary(rounds.cold) }
-  const machine = { cpu: cpus()[0]?.model ?? 'unknown', cpus: cpus().length, node: process.version, pinned, quick }
-  process.stdout.write(
-    `${machine.cpus} × ${machine.cpu}, Node ${machine.node}, ${pinned ? 'pinned' : 'NOT pinned'}\n\n${report(results)}`,
-  )
-  const out = fileURLToPath(new URL('./results/', import.meta.url))
-  mkdirSync(out, { recursive: true })
-  writeFileSync(
-    join(out, 'latest.json'),
-    `${JSON.stringify({ at: new Date().toISOString(), machine, ...results, rounds }, null, 2)}\n`,
-  )
-} finally {
-  for (const one of children) one.stop()
-  rmSync(folder, { recursive: true, force: true })
-}
+main().catch((error) => {
+  process.stderr.write(`bench: ${error.message}\n`)
+  process.exitCode = 1
+})

@@ -59,6 +59,7 @@ const SYSTEM_PACKAGES = [
     skips: 'WebSocket from Python',
   },
   { package: 'slowhttptest', present: command('slowhttptest'), skips: 'slow requests by slowhttptest' },
+  { package: 'valgrind', present: command('valgrind'), skips: 'the guard of what a request costs in instructions' },
 ]
 
 /** Too big to install unasked. */

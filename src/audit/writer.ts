@@ -1,5 +1,6 @@
 // Group commit: one write in flight, the next group gathering meanwhile, and an exact account of what reached the file.
 
+import { setImmediate } from 'node:timers'
 import type { SegmentCause } from '../core/record.ts'
 import type { ChainHead } from './chain.ts'
 import { Company } from './company.ts'
@@ -29,9 +30,8 @@ export interface WriterOptions {
   readonly onRestored: () => void
   readonly onWritten: (records: number) => void
   readonly onCheckpoint: (line: string) => void
-  /** A new file, and its first record. */
   readonly onBegun: (firstSeq: number) => void
-  /** Something went wrong that does not stop the service. */
+  /** Something that does not stop the service. */
   readonly onNotice: (text: string) => void
 }
 
@@ -48,7 +48,7 @@ export class GroupWriter {
   /** Records behind the last checkpoint. */
   #since = 0
   #gathering: Group | null = null
-  /** A call to the disk is under way; there is never a second one. */
+  /** A call to the disk is under way, the only one. */
   #busy = false
   #wanted: SegmentCause | null = null
   #rotateAfter = 0
@@ -59,6 +59,7 @@ export class GroupWriter {
   #retry: NodeJS.Timeout | null = null
   #closing: Promise<boolean> | null = null
   #turned: () => void = () => undefined
+  #turnEnd: NodeJS.Immediate | null = null
   readonly #company = new Company(() => this.#press())
 
   constructor(options: WriterOptions) {
@@ -87,9 +88,13 @@ export class GroupWriter {
     return group.promise
   }
 
+  /** A write costs as much as ten records, so it takes along what the rest of this turn of the event loop brings. */
   #proceed(): void {
-    if (this.#gathering?.pressing === true) void this.#drain()
-    else this.#company.await()
+    if (this.#gathering?.pressing !== true && this.#wanted === null) return this.#company.await()
+    this.#turnEnd ??= setImmediate(() => {
+      this.#turnEnd = null
+      if (!this.#busy) void this.#drain()
+    })
   }
 
   #press(): void {
@@ -109,7 +114,7 @@ export class GroupWriter {
     if (!this.#busy) void this.#drain()
   }
 
-  /** For a clock: a file that was removed while nobody wrote is noticed early. */
+  /** For a clock: a file that was removed is noticed early. */
   look(): void {
     const what = this.#busy || !this.available ? undefined : this.#options.store.file.damage()?.what
     if (what !== undefined) this.#fail(null, new Error(what))
@@ -128,7 +133,7 @@ export class GroupWriter {
     this.#company.stop()
     if (last) (this.#gathering ??= new Group()).add(checkpointEntry(this.#timestamp()))
     this.#press()
-    while (this.#busy && this.#outage === null) await this.#turn()
+    while (this.#outage === null && (this.#busy || this.#gathering !== null)) await this.#turn()
     if (this.#retry !== null) clearInterval(this.#retry)
     if (!this.#busy) return true
     // SECURITY: a descriptor closed under a hanging write may belong to somebody else when the write goes on.
@@ -142,29 +147,25 @@ export class GroupWriter {
   }
 
   async #drain(): Promise<void> {
+    if (this.#outage !== null) return
     this.#busy = true
-    while (this.#outage === null) {
-      const cause = this.#wanted
-      const group = this.#gathering
-      this.#wanted = null
-      if (cause !== null) await this.#rotate(cause)
-      else if (group === null || !group.pressing) break
-      else {
-        this.#gathering = null
-        await this.#commit(group)
-      }
+    const [cause, group] = [this.#wanted, this.#gathering]
+    this.#wanted = null
+    if (cause !== null) await this.#rotate(cause)
+    else if (group?.pressing === true) {
+      this.#gathering = null
+      await this.#commit(group)
     }
     this.#busy = false
     this.#turned()
-    if (this.#gathering !== null && this.#outage === null) this.#proceed()
+    if (this.#outage === null && (this.#gathering ?? this.#wanted) !== null) this.#proceed()
   }
 
   async #commit(group: Group): Promise<void> {
     const { store, sealer, durability } = this.#options
     const sealed = sealer.seal(group.entries, this.#head, this.#since)
     const watchdog = this.#watch(group)
-    let written = 0
-    let lost = false
+    let [written, lost] = [0, false]
     let failure: Error | null = null
     try {
       while (written < sealed.bytes.length) {
@@ -222,8 +223,7 @@ export class GroupWriter {
     const first = this.#outage === null
     this.#outage ??= { since: this.#timestamp(), started: performance.now(), error, refused: 0 }
     const waiting = this.#gathering
-    this.#gathering = null
-    this.#wanted = null
+    this.#gathering = this.#wanted = null
     if (group?.refused === false) {
       this.#outage.refused += group.decisions
       group.refuse(this.#unavailable())

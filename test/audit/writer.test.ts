@@ -1,5 +1,6 @@
 import { Buffer } from 'node:buffer'
 import { createHash } from 'node:crypto'
+import { setImmediate } from 'node:timers'
 import * as fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { COMPANY_MS } from '../../src/audit/company.ts'
@@ -75,6 +76,8 @@ class FakeDisk implements Store, LogFile {
   }
 }
 
+/** A write takes along what this turn of the event loop brings, and begins at its end. */
+const turnEnd = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 const error = (code: string): Error => Object.assign(new Error(`${code}: made by the test`), { code })
 
 /** A promise that the test settles. */
@@ -156,7 +159,11 @@ describe('group commit', () => {
     const trail = trailFor()
     const first = gate<number>()
     disk.plan.push(first.promise)
-    const appends = ['/1', '/2', '/3', '/4'].map((path) => append(trail, path))
+    const appends = ['/1', '/2'].map((path) => append(trail, path))
+    expect(disk.writes).toHaveLength(0)
+    await turnEnd()
+    appends.push(...['/3', '/4'].map((path) => append(trail, path)))
+    await turnEnd()
     expect(disk.writes).toHaveLength(1)
     first.open(Number.POSITIVE_INFINITY)
     await Promise.all(appends)
@@ -201,6 +208,7 @@ describe('group commit', () => {
       const first = gate<number>()
       disk.plan.push(first.promise)
       const decided = append(trail, '/1')
+      await turnEnd()
       const ended = end(trail)
       first.open(Number.POSITIVE_INFINITY)
       await decided
@@ -227,6 +235,7 @@ describe('group commit', () => {
     disk.plan.push(first.promise, second.promise)
     const settled: string[] = []
     const one = append(trail, '/1').then(() => settled.push('/1'))
+    await turnEnd()
     const two = append(trail, '/2').then(() => settled.push('/2'))
     first.open(Number.POSITIVE_INFINITY)
     await one
@@ -458,7 +467,9 @@ describe('a disk that hangs', () => {
     const trail = trailFor()
     const stuck = gate<number>()
     disk.plan.push(stuck.promise)
-    const waiting = [outcome(append(trail, '/1')), outcome(append(trail, '/2'))]
+    const waiting = [outcome(append(trail, '/1'))]
+    await turnEnd()
+    waiting.push(outcome(append(trail, '/2')))
     await vi.advanceTimersByTimeAsync(WRITE_TIMEOUT_MS - 1)
     expect(trail.available()).toBe(true)
     await vi.advanceTimersByTimeAsync(1)
@@ -502,6 +513,7 @@ describe('a disk that hangs', () => {
     disk.beginPlan.push(stuck.promise)
     trail.rotate('signal')
     const waiting = outcome(append(trail, '/1'))
+    await turnEnd()
     await vi.advanceTimersByTimeAsync(WRITE_TIMEOUT_MS)
     expect(await waiting).toBe(hanging)
     stuck.open(null)

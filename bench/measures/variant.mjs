@@ -1,0 +1,21 @@
+// mcp-egress with other settings than the benchmark's own, as a peer beside it.
+import { appendFileSync } from 'node:fs'
+
+/** Whichever versions of Node.js it runs on. */
+export const isOurs = ({ name }) => name === 'mcp-egress' || name.startsWith('mcp-egress@')
+
+/**
+ * @param {import('../peers/index.mjs').Peer} peer mcp-egress, whose command ends with the path of its configuration.
+ * @param {string} variant For its name and its label.
+ * @param {string} settings Lines of YAML for keys that its configuration does not have.
+ */
+export function withSettings(peer, variant, settings) {
+  const start = (lab, options) => {
+    const spawn = (command, given) => {
+      appendFileSync(command.at(-1), `${settings}\n`)
+      return lab.spawn(command, given)
+    }
+    return peer.start({ ...lab, spawn }, options)
+  }
+  return { ...peer, name: `${peer.name}, ${variant}`, label: `${peer.label}, ${variant}`, start }
+}
