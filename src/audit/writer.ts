@@ -44,6 +44,7 @@ interface Outage {
 
 export class GroupWriter {
   readonly #options: WriterOptions
+  /** The last record that is in the file. */
   #head: ChainHead
   /** Records behind the last checkpoint. */
   #since = 0
@@ -59,7 +60,7 @@ export class GroupWriter {
   #retry: NodeJS.Timeout | null = null
   #closing: Promise<boolean> | null = null
   #turned: () => void = () => undefined
-  #turnEnd: NodeJS.Immediate | null = null
+  #begins = false
   readonly #company = new Company(() => this.#press())
 
   constructor(options: WriterOptions) {
@@ -71,7 +72,6 @@ export class GroupWriter {
     return this.#outage === null && this.#closing === null
   }
 
-  /** The last record that is in the file. */
   get head(): ChainHead {
     return this.#head
   }
@@ -91,8 +91,10 @@ export class GroupWriter {
   /** A write costs as much as ten records, so it takes along what the rest of this turn of the event loop brings. */
   #proceed(): void {
     if (this.#gathering?.pressing !== true && this.#wanted === null) return this.#company.await()
-    this.#turnEnd ??= setImmediate(() => {
-      this.#turnEnd = null
+    if (this.#begins) return
+    this.#begins = true
+    setImmediate(() => {
+      this.#begins = false
       if (!this.#busy) void this.#drain()
     })
   }
@@ -120,10 +122,7 @@ export class GroupWriter {
     if (what !== undefined) this.#fail(null, new Error(what))
   }
 
-  /**
-   * Takes no more; resolves when what was taken is written or refused, ended by a checkpoint if `last`. True: the store can be
-   * closed. False: a call to it hangs, and it is closed when that returns.
-   */
+  /** Takes no more; resolves when all is written or refused, a checkpoint last if `last`. False: a call hangs, and closes the store. */
   close(last: boolean): Promise<boolean> {
     this.#closing ??= this.#finish(last && this.#outage === null)
     return this.#closing

@@ -11,6 +11,7 @@ import { watchHalfClosed } from './half-closed.ts'
 import { Http1Body } from './http1-body.ts'
 import { Http1Sink, type SinkOwner } from './http1-sink.ts'
 import { flushThenClose, lingerThenClose } from './linger.ts'
+import { turnEnd } from './turn.ts'
 import type {
   ClientLink,
   IncomingRequest,
@@ -140,6 +141,10 @@ export class Http1Connection implements ClientLink, SinkOwner {
     })
     if (this.#switched) return 'taken'
     if (!sink.finished) sink.abort()
+    if (sink.held) {
+      await turnEnd()
+      sink.flush()
+    }
     // SECURITY: answers to pipelined requests that nobody reads must not pile up: the next request waits for room.
     if (this.#socket.writableNeedDrain) await sink.drained()
     body?.stop()

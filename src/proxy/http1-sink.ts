@@ -84,6 +84,11 @@ export class Http1Sink implements ResponseSink {
     this.#send()
   }
 
+  /** It has ended, and its owner has still to `flush` it. */
+  get held(): boolean {
+    return this.finished && !this.aborted && this.#heldBytes > 0
+  }
+
   drained(): Promise<void> {
     const socket = this.#socket
     return new Promise((resolve) => {
@@ -104,7 +109,8 @@ export class Http1Sink implements ResponseSink {
     if (this.finished) return
     this.finished = true
     if (this.#coding === 'chunked') this.#hold(encodeLastChunk(trailers))
-    this.#send()
+    // Behind the last answer comes the close.
+    if (!this.keepAlive) this.#send()
   }
 
   abort(): void {
@@ -132,7 +138,7 @@ export class Http1Sink implements ResponseSink {
     const head = this.#heldHead
     const held = this.#held
     const bytes = this.#heldBytes
-    if (bytes === 0 || this.#socket.destroyed) return true
+    if (bytes === 0 || this.aborted || this.#socket.destroyed) return true
     this.#heldHead = ''
     this.#held = []
     this.#heldBytes = 0
