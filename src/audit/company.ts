@@ -1,7 +1,9 @@
 // How long a record that nobody waits for waits for others: a write costs as much as ten records.
 
+import { clearTimeout, setTimeout } from 'node:timers'
+
 /** The next decision takes it along; where none comes, this is how late it is written. */
-export const COMPANY_MS = 5
+const COMPANY_MS = 5
 
 export class Company {
   readonly #onAlone: () => void
