@@ -148,10 +148,11 @@ export class Dialer {
         secureContext: this.#options.secureContext(),
         // SECURITY: an origin whose certificate is not verified never sees a byte of the request.
         rejectUnauthorized: true,
-        checkServerIdentity: (host) => checkIdentity(host, tls.getPeerX509Certificate()),
+        checkServerIdentity: (host) => checkIdentity(host, leaf(false).subjectaltname),
         ALPNProtocols: offer.split(','),
         ...(session === undefined ? {} : { session }),
       })
+      const leaf = tls.getPeerCertificate.bind(tls)
       tls.getPeerCertificate = noDetails
       const cutOff = watchForCutOff(tls, socket)
       const timer = setTimeout(() => settle(fail('upstream_timeout', 'TLS handshake timed out')), TLS_TIMEOUT_MS)
