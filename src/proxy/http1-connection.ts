@@ -28,7 +28,7 @@ const EMPTY = Buffer.alloc(0)
 
 export interface Http1Events {
   /** Resolves when the sink was ended or aborted. */
-  request(incoming: IncomingRequest): Promise<unknown>
+  request(incoming: IncomingRequest): Promise<void>
   /** Resolves when the sink was ended or aborted; the connection is closed after it. */
   malformed(input: MalformedInput, sink: ResponseSink, link: ClientLink): Promise<void>
   /** CONNECT. True: the socket was taken over by the callee (`rest` are bytes already read) and is no longer ours. */

@@ -223,8 +223,7 @@ export class OriginPool {
   }
 
   #release(key: string, idle: Idle): void {
-    let list = this.#idle.get(key)
-    if (list === undefined) this.#idle.set(key, (list = []))
+    const list = this.#idle.get(key) ?? []
     idle.since = performance.now()
     const old = idle.since - idle.born > MAX_AGE_MS
     // The policy changed while it served: `closeIdle` has been here already.
@@ -232,7 +231,7 @@ export class OriginPool {
     if (this.#closing || old || outdated || list.length >= MAX_IDLE_PER_ORIGIN || this.#idleCount >= MAX_IDLE) {
       return idle.connection.destroy('not kept')
     }
-    list.push(idle)
+    if (list.push(idle) === 1) this.#idle.set(key, list)
     this.#idleCount += 1
     this.#sweeper ??= setInterval(() => this.#sweep(), SWEEP_MS).unref()
   }
