@@ -42,8 +42,8 @@ it.each<[string, Version, (peer: RawPeer, id: number) => Buffer[]]>([
       },
       version,
     )
-    const { asked, connect, memory, proxy, servesHttp2, servesOthers, twice } = bed
-    await twice(async () => {
+    const { asked, connect, memory, proxy, servesHttp2, servesOthers, again } = bed
+    await again(async () => {
       const before = await memory()
       const resident = anonymous(proxy.pid)
       const peer = await connect()
@@ -70,8 +70,8 @@ it(`[C21] ${CONNECTIONS} connections with ${IDLE_STREAMS} requests each that are
   timeout: FULL ? 240_000 : 60_000,
 }, async () => {
   bed = await startHttp2LoadBed({}, 'h2')
-  const { asked, connect, memory, proxy, servesHttp2, servesOthers, twice } = bed
-  await twice(async () => {
+  const { asked, connect, memory, proxy, servesHttp2, servesOthers, again } = bed
+  await again(async () => {
     const before = await memory()
     const resident = anonymous(proxy.pid)
     const peers = await times(
@@ -98,9 +98,9 @@ it(`[C21] ${CONNECTIONS} connections with ${IDLE_STREAMS} requests each that are
 
 it('[C21] a client that never reads: not its answers, not its acknowledgements', { timeout: 60_000 }, async () => {
   bed = await startHttp2LoadBed()
-  const { asked, connect, malformed, twice } = bed
+  const { asked, connect, malformed, again } = bed
   let attacks = 0
-  await twice(async () => {
+  await again(async () => {
     const peer = await connect()
     peer.stream.pause()
     peer.begin([[SETTING.INITIAL_WINDOW_SIZE, 2 ** 31 - 1]])

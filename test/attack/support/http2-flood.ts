@@ -86,7 +86,7 @@ export function floods(all: readonly Flood[]): void {
     })
     afterAll(() => bed?.close())
     it.each(all.map((flood) => [`${flood.what}: ${FULL ? flood.volume.full : flood.volume.fast}`, flood] as const))(
-      '%s from each of several connections at once, twice',
+      '%s from each of several connections at once, three times',
       { timeout: LOAD_TIMEOUT_MS },
       async (_what, flood) => {
         const { attacks, recorded } = await survived(bed, flood)
@@ -127,7 +127,7 @@ async function survived(bed: Http2LoadBed, flood: Flood): Promise<{ attacks: num
   const volume = FULL ? flood.volume.full : flood.volume.fast
   const before = bed.malformed(flood.code).length
   let attacks = 0
-  await bed.twice(async () => {
+  await bed.again(async () => {
     const peers = await Promise.all(Array.from({ length: CLIENTS }, () => bed.connect()))
     await Promise.all(
       peers.map(async (peer) => {

@@ -35,6 +35,14 @@ export function docker(args: readonly string[], options: RunOptions = {}): Promi
   return run(['docker', ...args], options)
 }
 
+/**
+ * A command that makes or removes images, one at a time over all workers.
+ * The classic builder goes on from a cached layer by name; a removal beside it takes the layer away before it has a child.
+ */
+export function dockerAlone(args: readonly string[], options: RunOptions = {}): Promise<Finished> {
+  return run(['flock', '--close', `${tmpdir()}/mcp-egress-docker-images.lock`, 'docker', ...args], options)
+}
+
 export function compose(args: readonly string[], options: RunOptions = {}): Promise<Finished> {
   return run([...found.compose, ...args], options)
 }

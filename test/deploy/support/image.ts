@@ -3,7 +3,7 @@
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { docker } from './engine.ts'
+import { dockerAlone } from './engine.ts'
 import { ROOT } from './root.ts'
 
 /** What docker/Dockerfile builds on by default, and what the Compose files run the example with. */
@@ -41,8 +41,8 @@ export async function buildTools(tag: string): Promise<void> {
 }
 
 export async function removeImages(tags: readonly string[]): Promise<void> {
-  await docker(['image', 'rm', '--force', ...tags], { mayFail: true })
-  await docker(['image', 'prune', '--force', '--filter', `label=${LABEL}`], { mayFail: true })
+  await dockerAlone(['image', 'rm', '--force', ...tags], { mayFail: true })
+  await dockerAlone(['image', 'prune', '--force', '--filter', `label=${LABEL}`], { mayFail: true })
 }
 
 /** The last stage of docker/Dockerfile, byte for byte. */
@@ -78,7 +78,7 @@ async function build(tag: string, prepare: (context: string) => string[]): Promi
   const context = mkdtempSync(join(tmpdir(), 'mcp-egress-image-'))
   try {
     writeFileSync(join(context, 'Dockerfile'), `${prepare(context).join('\n')}\n`)
-    await docker(['build', '--quiet', '--tag', tag, context], { timeoutMs: BUILD_TIMEOUT_MS })
+    await dockerAlone(['build', '--quiet', '--tag', tag, context], { timeoutMs: BUILD_TIMEOUT_MS })
   } finally {
     rmSync(context, { recursive: true, force: true })
   }
