@@ -3,6 +3,7 @@
 import type { RawHeaders } from '../core/http1.ts'
 import type { Reason } from '../core/refusal.ts'
 import type { BodyPart, BodyReader } from './message.ts'
+import { bodyBytesReceived } from './young-buffers.ts'
 
 /** Bytes held for a slow reader before the socket is told to stop; one TLS record fits several times. */
 const HIGH_WATER_BYTES = 64 * 1024
@@ -36,8 +37,14 @@ export class BodyQueue implements BodyReader {
     return this.#bytes >= HIGH_WATER_BYTES
   }
 
+  /** Somebody waits for the next part. */
+  get awaited(): boolean {
+    return this.#waiter !== null
+  }
+
   push(data: Buffer): void {
     if (this.#last !== null || data.length === 0) return
+    bodyBytesReceived(data.length)
     if (this.#waiter !== null) return this.#deliver({ kind: 'data', data })
     this.#chunks.push(data)
     this.#bytes += data.length

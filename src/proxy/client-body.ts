@@ -25,8 +25,15 @@ export class ClientBody implements BodyReader {
     this.#continueOwed = false
     const next = queue.read()
     if (!(next instanceof Promise)) return next
-    this.#timer = setTimeout(() => queue.fail('client_timeout', 'the client stopped sending its body'), this.#idleMs)
-    return next.finally(() => this.stop())
+    // One timer for all the silences of a body, never stopped between them.
+    if (this.#timer === null) this.#timer = setTimeout(this.#onSilence, this.#idleMs)
+    else this.#timer.refresh()
+    return next
+  }
+
+  readonly #onSilence = (): void => {
+    this.#timer = null
+    if (this.#queue.awaited) this.#queue.fail('client_timeout', 'the client stopped sending its body')
   }
 
   /** Nobody waits any more. */

@@ -4,11 +4,10 @@ import type { Socket } from 'node:net'
 import { encodeChunk, encodeLastChunk } from '../core/chunked.ts'
 import { type RawHeaders, serializeHeadText } from '../core/http1.ts'
 import type { ResponseLength, ResponseSink } from './message.ts'
+import { OutgoingBytes } from './outgoing-bytes.ts'
 
 /** A client that takes nothing for this long while bytes wait for it is cut off (slow read). */
 const WRITE_STALL_MS = 600_000
-/** What is held back to go out as one: a TLS record and a system call for a small answer, where head and body would be two each. */
-const MAX_HELD_BYTES = 16_384
 
 /** The connection that an answer goes out on. */
 export interface SinkOwner {
@@ -22,13 +21,11 @@ const REASON_PHRASE: Readonly<Record<number, string>> = { 100: 'Continue', 102: 
 
 export class Http1Sink implements ResponseSink {
   readonly #socket: Socket
+  readonly #out: OutgoingBytes
   readonly #owner: SinkOwner
   readonly #version: '1.0' | '1.1'
   readonly #mayKeep: boolean
   #coding: 'chunked' | 'identity' | 'none' = 'none'
-  #heldHead = ''
-  #held: Buffer[] = []
-  #heldBytes = 0
   started = false
   finished = false
   aborted = false
@@ -38,6 +35,7 @@ export class Http1Sink implements ResponseSink {
   /** `mayKeep`: the request would have the connection stay open. */
   constructor(socket: Socket, version: '1.0' | '1.1', mayKeep: boolean, owner: SinkOwner) {
     this.#socket = socket
+    this.#out = new OutgoingBytes(socket)
     this.#version = version
     this.#mayKeep = mayKeep
     this.#owner = owner
@@ -69,24 +67,23 @@ export class Http1Sink implements ResponseSink {
     }
     const own = this.#ownFields()
     const fields = own.length === 0 ? headers : [...headers, ...own]
-    this.#heldHead = serializeHeadText(`HTTP/1.1 ${status} ${statusText}`, fields)
-    this.#heldBytes = this.#heldHead.length
+    this.#out.begin(serializeHeadText(`HTTP/1.1 ${status} ${statusText}`, fields))
   }
 
   write(data: Buffer): boolean {
     if (this.#coding === 'none' || data.length === 0 || this.#socket.destroyed) return true
-    if (this.#coding === 'identity') this.#hold(data)
-    else for (const piece of encodeChunk(data)) this.#hold(piece)
-    return this.#heldBytes < MAX_HELD_BYTES || this.#send()
+    if (this.#coding === 'identity') this.#out.hold(data)
+    else for (const piece of encodeChunk(data)) this.#out.hold(piece)
+    return this.#out.sendIfFull()
   }
 
-  flush(): void {
-    this.#send()
+  flush(): boolean {
+    return this.#out.send()
   }
 
   /** It has ended, and its owner has still to `flush` it. */
   get held(): boolean {
-    return this.finished && !this.aborted && this.#heldBytes > 0
+    return this.finished && this.#out.held
   }
 
   drained(): Promise<void> {
@@ -108,15 +105,16 @@ export class Http1Sink implements ResponseSink {
   end(trailers: RawHeaders): void {
     if (this.finished) return
     this.finished = true
-    if (this.#coding === 'chunked') this.#hold(encodeLastChunk(trailers))
+    if (this.#coding === 'chunked') this.#out.hold(encodeLastChunk(trailers))
     // Behind the last answer comes the close.
-    if (!this.keepAlive) this.#send()
+    if (!this.keepAlive) this.#out.send()
   }
 
   abort(): void {
     if (this.aborted) return
     this.aborted = true
     this.finished = true
+    this.#out.drop()
     this.#owner.breakOff()
   }
 
@@ -127,38 +125,4 @@ export class Http1Sink implements ResponseSink {
     else if (this.#version === '1.0') fields.push('Connection', 'keep-alive')
     return fields
   }
-
-  #hold(bytes: Buffer): void {
-    this.#held.push(bytes)
-    this.#heldBytes += bytes.length
-  }
-
-  /** False: the socket has more than it should hold. */
-  #send(): boolean {
-    const head = this.#heldHead
-    const held = this.#held
-    const bytes = this.#heldBytes
-    if (bytes === 0 || this.aborted || this.#socket.destroyed) return true
-    this.#heldHead = ''
-    this.#held = []
-    this.#heldBytes = 0
-    const [first] = held
-    if (first === undefined) return this.#socket.write(head, 'latin1')
-    if (bytes === first.length) return this.#socket.write(first)
-    // Copied into one: half the cost of having the stream gather them (cork). Nothing of a large part is copied.
-    if (bytes <= MAX_HELD_BYTES) return this.#socket.write(joined(head, held, bytes))
-    this.#socket.cork()
-    if (head !== '') this.#socket.write(head, 'latin1')
-    let more = true
-    for (const part of held) more = this.#socket.write(part)
-    this.#socket.uncork()
-    return more
-  }
-}
-
-function joined(head: string, parts: readonly Buffer[], bytes: number): Buffer {
-  const whole = Buffer.allocUnsafe(bytes)
-  let at = whole.write(head, 'latin1')
-  for (const part of parts) at += part.copy(whole, at)
-  return whole
 }

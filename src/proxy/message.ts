@@ -31,8 +31,8 @@ export interface ResponseSink {
   head(status: number, statusText: string, headers: RawHeaders, length: ResponseLength): void
   /** May be held back for what follows, until `flush` or `end`. False: wait for `drained` before the next write. */
   write(data: Buffer): boolean
-  /** Nothing follows at once: what is held back goes out. */
-  flush(): void
+  /** Nothing follows at once: what is held back goes out. False: wait for `drained` before the next write. */
+  flush(): boolean
   drained(): Promise<void>
   end(trailers: RawHeaders): void
   /** Breaks the answer off so that no client can take it for a complete one. */

@@ -18,6 +18,7 @@ import {
   type SentSoFar,
   type SwitchedOrigin,
 } from './origin-message.ts'
+import { OutgoingBytes } from './outgoing-bytes.ts'
 
 const EMPTY = Buffer.alloc(0)
 
@@ -37,6 +38,7 @@ export class OriginConnection {
   readonly address: string
   readonly timings: DialTimings
   readonly #socket: Socket
+  readonly #out: OutgoingBytes
   readonly #cutOff: () => boolean
   readonly #onIdle: () => void
   #pending: Pending | null = null
@@ -55,6 +57,7 @@ export class OriginConnection {
   constructor(dialled: Extract<Dialled, { kind: 'connected' }>, onIdle: () => void) {
     const { socket } = dialled
     this.#socket = socket
+    this.#out = new OutgoingBytes(socket)
     this.#cutOff = dialled.cutOff
     this.address = dialled.address
     this.timings = dialled.timings
@@ -94,10 +97,8 @@ export class OriginConnection {
     if (authenticatesConnection(request.headers)) this.#reusable = false
     const head = requestHead(request, pending.upgrade?.protocol ?? null)
     if (request.body === null) return void this.#socket.write(head, 'latin1')
-    this.#socket.cork()
-    this.#socket.write(head, 'latin1')
+    this.#out.begin(head)
     void this.#sendBody(request.body, request.sent)
-    process.nextTick(() => this.#socket.uncork())
   }
 
   /** Ends it now; an answer under way fails for its reader. */
@@ -115,20 +116,21 @@ export class OriginConnection {
     this.#sending = true
     for (;;) {
       const next = body.reader.read()
+      if (next instanceof Promise && !this.#out.send()) await this.#drained()
       const part = next instanceof Promise ? await next : next
       if (this.closed) return
       if (part.kind === 'failed') return this.#fail(part.reason, part.detail, false)
       if (part.kind === 'end') {
         sent.trailerNames = part.trailers.filter((_value, index) => index % 2 === 0)
-        if (body.length === null) this.#socket.write(encodeLastChunk([]))
+        if (body.length === null) this.#out.hold(encodeLastChunk([]))
+        this.#out.send()
         this.#sending = false
         return this.#maybeIdle()
       }
       sent.bytes += part.data.length
-      let more = true
-      if (body.length === null) for (const piece of encodeChunk(part.data)) more = this.#socket.write(piece)
-      else more = this.#socket.write(part.data)
-      if (!more) await this.#drained()
+      if (body.length === null) for (const piece of encodeChunk(part.data)) this.#out.hold(piece)
+      else this.#out.hold(part.data)
+      if (!this.#out.sendIfFull()) await this.#drained()
       this.#timer?.refresh()
     }
   }
@@ -255,6 +257,7 @@ export class OriginConnection {
 
   #close(): void {
     this.closed = true
+    this.#out.drop()
     this.#stopTimer()
     this.#socket.destroy()
   }

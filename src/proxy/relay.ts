@@ -28,7 +28,8 @@ export async function relay(
   for (;;) {
     const next = response.body.read()
     // What is there already goes out as one with the head; nothing that is there waits for what is not.
-    if (next instanceof Promise) sink.flush()
+    // SECURITY: an origin that sends in small pieces must not fill memory for a client that takes none.
+    if (next instanceof Promise && !sink.flush()) await sink.drained()
     const part = next instanceof Promise ? await next : next
     if (link.gone) {
       attempt.lost(link)

@@ -3,6 +3,7 @@
 import type { RawHeaders } from '../../core/http1.ts'
 import type { Reason } from '../../core/refusal.ts'
 import type { BodyPart, BodyReader } from '../message.ts'
+import { bodyBytesReceived } from '../young-buffers.ts'
 import { ByteQueue, detached } from './byte-queue.ts'
 
 export interface BodyOwner {
@@ -42,6 +43,7 @@ export class ReceivedBody implements BodyReader {
   /** Only before the end. */
   push(data: Buffer): void {
     if (data.length === 0) return
+    bodyBytesReceived(data.length)
     if (this.#waiter === null) return this.#queue.push(data)
     this.#deliver({ kind: 'data', data: detached(data) })
     this.#owner.credit(data.length)

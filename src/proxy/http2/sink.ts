@@ -31,7 +31,9 @@ export class Http2Sink implements ResponseSink {
   }
 
   /** The session gathers what is written in one turn by itself. */
-  flush(): void {}
+  flush(): boolean {
+    return true
+  }
 
   drained(): Promise<void> {
     return this.#stream.drained()
