@@ -49,8 +49,7 @@ export const measure = {
     try {
       const subjects = subjectsOf(started, () => true)
       // The first hundred megabytes of a process are those that it compiles its code by.
-      for (const { served } of quick ? [] : subjects)
-        if (served !== undefined) await oneRound(lab, served, size)
+      for (const { served } of quick ? [] : subjects) if (served !== undefined) await oneRound(lab, served, size)
       const rows = await interleave(subjects, { rounds, report }, ({ served }) => oneRound(lab, served, size))
       const note = `${size.connections} at once; 100 MB down, ${size.upload / MEGABYTE} MB up each`
       return { tables: [{ key: 'bulk', title: 'Large bodies', note, columns: COLUMNS, rows }] }

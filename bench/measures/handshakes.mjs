@@ -56,7 +56,8 @@ export const measure = {
       for (const door of ['transparent', 'connect']) {
         const subjects = subjectsOf(started, (peer) => peer.doors.includes(door))
         for (const { served } of subjects)
-          if (served !== undefined) await connections(lab, served, door, quick ? seconds / 2 : 2 * seconds).catch(() => {})
+          if (served !== undefined)
+            await connections(lab, served, door, quick ? seconds / 2 : 2 * seconds).catch(() => {})
         const told = { rounds, report: (line) => report(`${door}: ${line}`) }
         const rows = await interleave(subjects, told, ({ served }) => oneRound(lab, served, door, seconds))
         tables.push({

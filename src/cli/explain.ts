@@ -48,8 +48,8 @@ function explanation(judged: JudgedRequest, output: Output): string {
     ['client', client],
     ['rule', rule ?? 'none'],
     ['why', reason === null ? why : `${reason}: ${why}`],
-    ...conditions.map(({ path, must, value }): [string, string] => [
-      'body',
+    ...conditions.map(({ in: kind = 'body', path, must, value }): [string, string] => [
+      kind === 'body' ? kind : 'form',
       `${path} must ${must}${value === undefined ? '' : ` ${JSON.stringify(value)}`}`,
     ]),
   ]

@@ -17,6 +17,7 @@ import { initCommand } from './init.ts'
 import { iptablesCommand } from './iptables.ts'
 import { configOf } from './loaded.ts'
 import { proxyCommand } from './proxy.ts'
+import { replayCommand } from './replay.ts'
 import { runCommand } from './run.ts'
 import { testCommand } from './test-policy.ts'
 import { validateConfigCommand } from './validate-config.ts'
@@ -42,6 +43,7 @@ function program(): Command {
     validateConfigCommand(),
     explainCommand(),
     testCommand(),
+    replayCommand(),
     caCommand(caDirectory),
     iptables,
     audit,

@@ -75,6 +75,28 @@ const condition: z.ZodType<BodyCondition> = z.discriminatedUnion('must', [
   }),
 ])
 
+const field = z.string().min(1).describe('The name of a field, in exactly this spelling')
+const fieldCondition = z.discriminatedUnion('must', [
+  z.strictObject({ field, must: z.enum(['be-absent', 'be-present']) }),
+  z.strictObject({ field, must: z.literal('match'), value: z.string().describe('* stands for any characters') }),
+  z.strictObject({ field, must: z.literal('be-in'), value: list(z.string()) }),
+  z.strictObject({ field, must: z.literal('be-at-most'), value: z.number().describe('Characters; of a file bytes') }),
+])
+const fieldsOf = (kind: 'form' | 'multipart'): z.ZodType<BodyCondition[]> =>
+  list(fieldCondition).transform((conditions) =>
+    conditions.map(({ field: named, ...wanted }) => ({ in: kind, path: named, ...wanted })),
+  )
+
+const body = z
+  .strictObject({
+    json: list(condition).exactOptional(),
+    form: fieldsOf('form').exactOptional().describe('Of application/x-www-form-urlencoded'),
+    multipart: fieldsOf('multipart').exactOptional().describe('Of multipart/form-data'),
+  })
+  .refine((given) => Object.keys(given).length > 0, {
+    error: 'no kind of body is named\nname json, form, multipart or several of them',
+  })
+
 const rule = z
   .strictObject({
     id: name,
@@ -84,7 +106,7 @@ const rule = z
     passthrough: passthrough.exactOptional(),
     rate: rate.exactOptional().describe('One bucket per rule and client'),
     limits: limits.exactOptional(),
-    body: z.strictObject({ json: list(condition) }).exactOptional(),
+    body: body.exactOptional().describe('Of other kinds of bodies none is allowed'),
     audit: z
       .enum(['metadata', 'headers', 'body'])
       .exactOptional()

@@ -1,10 +1,11 @@
 // The one judge: compiles rules, decides requests, and is the only maker of a Permit.
 
 import { formatAuthority, type Host } from './address.ts'
-import { type CompiledCondition, type InspectedBody, readBody, unmet } from './body.ts'
-import { hintForBody, hintForLimit, hintForNoMatch, hintForRule, type RuleReason } from './hint.ts'
+import { type InspectedBody, readBody } from './body.ts'
+import type { CompiledCondition } from './body-condition.ts'
+import { type BodyFailure, bodyFailure } from './body-failure.ts'
+import { hintForLimit, hintForNoMatch, hintForRule, type RuleReason } from './hint.ts'
 import { ANONYMOUS, clientProblems } from './identity.ts'
-import type { JsonValue } from './json-strict.ts'
 import type { Reason } from './refusal.ts'
 import type { AuditLevel, Denial, LimitSpec, NeedsBody, Permit, PolicySpec, Subject, Verdict } from './rule.ts'
 import type { PolicyProblem } from './rule-check.ts'
@@ -99,19 +100,14 @@ export function judgeBody(
   body: InspectedBody,
 ): { readonly kind: 'permit'; readonly permit: Permit } | Denial {
   const read = readBody(body)
-  const failures: string[] = []
+  const failures: BodyFailure[] = []
   for (const { rule, permit: permitted } of needs.candidates) {
-    const why = read.kind === 'bad' ? read.why : unmetBy(policy.rules.get(rule), read.value)
-    if (why === null) return { kind: 'permit', permit: permitted }
-    failures.push(hintForBody(rule, why))
+    const failure = bodyFailure(rule, policy.rules.get(rule), read)
+    if (failure === null) return { kind: 'permit', permit: permitted }
+    failures.push(failure)
   }
-  const hint = failures[0] ?? 'no rule is left to judge the body by'
-  return deny(policy, subject, 'body_rule', needs.candidates[0]?.rule ?? null, hint)
-}
-
-/** SECURITY: a rule that the policy no longer has, or has without conditions, grants nothing. */
-function unmetBy(rule: CompiledRule | undefined, value: JsonValue): string | null {
-  return rule?.conditions ? unmet(rule.conditions, value) : 'the rule has changed in the meantime'
+  const [{ hint, flags } = { hint: 'no rule is left to judge the body by', flags: [] }] = failures
+  return { ...deny(policy, subject, 'body_rule', needs.candidates[0]?.rule ?? null, hint), flags }
 }
 
 /**

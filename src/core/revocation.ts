@@ -39,7 +39,8 @@ const NONE_HELD: readonly BodyCondition[] = []
 
 /** The conditions that were seen to hold of the body when `policy` gave `permit`. */
 export function heldConditions(policy: Policy, permit: Permit): readonly BodyCondition[] {
-  return (permit.rule === null ? undefined : policy.rules.get(permit.rule)?.spec.body?.json) ?? NONE_HELD
+  const body = permit.rule === null ? undefined : policy.rules.get(permit.rule)?.spec.body
+  return body === undefined ? NONE_HELD : [...(body.json ?? []), ...(body.form ?? []), ...(body.multipart ?? [])]
 }
 
 /**

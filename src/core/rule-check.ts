@@ -55,6 +55,8 @@ function checkLists({ kind, match, clients, body }: RuleSpec, complain: Complain
     [`${kind}.ports`, match.ports],
     [`${kind}.upgrade`, match.upgrade],
     ['body.json', body?.json],
+    ['body.form', body?.form],
+    ['body.multipart', body?.multipart],
   ]
   for (const [at, list] of lists) {
     if (list?.length === 0) complain(at, 'an empty list matches nothing', 'name at least one, or remove the rule')

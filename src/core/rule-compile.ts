@@ -1,6 +1,6 @@
 // One rule, compiled: what it matches.
 
-import { type CompiledCondition, compileCondition } from './body.ts'
+import { type CompiledCondition, compileCondition } from './body-condition.ts'
 import { compilePathGlob, matchPathGlob, type PathGlob } from './glob.ts'
 import { type HostPattern, parseHostPattern } from './host-pattern.ts'
 import { parseOriginForm } from './path.ts'
@@ -149,14 +149,18 @@ function pathProblem(text: string, slashRefused: boolean): readonly [string, str
   return ['the rule refuses paths with %2F', 'add encoded_slash: allow to the rule, or write the path without']
 }
 
+const BODY_KINDS = ['json', 'form', 'multipart'] as const
+
 function compileConditions({ body }: RuleSpec, complain: Complain): readonly CompiledCondition[] | null {
   if (body === undefined) return null
-  return body.json.flatMap((condition, index) => {
-    const result = compileCondition(condition)
-    if (result.kind === 'ok') return [result.condition]
-    complain(`body.json[${index}]`, result.why, result.fix)
-    return []
-  })
+  return BODY_KINDS.flatMap((kind) =>
+    (body[kind] ?? []).flatMap((condition, index) => {
+      const result = compileCondition(condition)
+      if (result.kind === 'ok') return [result.condition]
+      complain(`body.${kind}[${index}]`, result.why, result.fix)
+      return []
+    }),
+  )
 }
 
 function quote(text: string): string {

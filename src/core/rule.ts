@@ -34,11 +34,20 @@ export interface LimitSpec {
   readonly responseBytes: number | null
 }
 
-/** One condition on a JSON body: `path` is the documented RFC 9535 subset. */
+/** One condition on a body. `path`: in JSON the documented RFC 9535 subset, in a form the name of a field. */
 export interface BodyCondition {
+  /** Absent: JSON. */
+  readonly in?: 'form' | 'multipart'
   readonly path: string
   readonly must: 'be-absent' | 'be-present' | 'match' | 'be-in' | 'be-at-most' | 'be-of-type'
   readonly value?: unknown
+}
+
+/** Conditions by kind of body, at least one list; a body of a kind without a list is not allowed. */
+export interface BodySpec {
+  readonly json?: readonly BodyCondition[]
+  readonly form?: readonly BodyCondition[]
+  readonly multipart?: readonly BodyCondition[]
 }
 
 /** How much of a message is recorded: what it was about, its header fields too, or its bodies as well. */
@@ -49,7 +58,7 @@ export type RuleSpec = {
   readonly clients?: readonly string[]
   readonly rate?: RateSpec
   readonly limits?: LimitSpec
-  readonly body?: { readonly json: readonly BodyCondition[] }
+  readonly body?: BodySpec
   readonly audit?: AuditLevel
 } & (
   | { readonly kind: 'allow'; readonly match: MatchSpec }
@@ -105,6 +114,8 @@ export interface Denial {
   readonly reason: Reason
   readonly rule: string | null
   readonly hint: string
+  /** What of the request it is about, for `security_flags`: `body_rule:$.Bcc`. */
+  readonly flags?: readonly string[]
   readonly observed: Permit | null
 }
 

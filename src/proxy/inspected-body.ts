@@ -2,6 +2,7 @@
 
 import { BODY_INSPECTION_LIMIT } from '../core/body.ts'
 import { bufferedBody } from './body-queue.ts'
+import { type Decoded, decodeContent } from './content-coding.ts'
 import type { BodyPart, BodyReader } from './message.ts'
 import type { OutgoingBody } from './upstream.ts'
 
@@ -10,7 +11,10 @@ const EMPTY = Buffer.alloc(0)
 /** What was read to be judged. */
 export interface Inspected {
   readonly kind: 'inspected'
+  /** As they came, and as they are sent. */
   readonly bytes: Buffer
+  /** As the destination will read them. */
+  readonly content: Decoded
   readonly complete: boolean
   /** What follows the inspected bytes, null when there is nothing. */
   readonly rest: BodyReader | null
@@ -18,22 +22,28 @@ export interface Inspected {
 
 export type Whole = Inspected | Extract<BodyPart, { kind: 'failed' }>
 
-/** At most the inspection limit and one part more is held; nothing of it has been sent anywhere. */
-export async function readWhole(body: OutgoingBody | null): Promise<Whole> {
-  if (body === null) return { kind: 'inspected', bytes: EMPTY, complete: true, rest: null }
+/** At most the inspection limit and one part more is held, twice where it is encoded; nothing of it has been sent anywhere. */
+export async function readWhole(body: OutgoingBody | null, contentEncoding: string | null): Promise<Whole> {
+  if (body === null) return inspected(EMPTY, contentEncoding)
   const { reader } = body
   const parts: Buffer[] = []
   let size = 0
   for (;;) {
     const part = await reader.read()
     if (part.kind === 'failed') return part
-    if (part.kind === 'end') return { kind: 'inspected', bytes: Buffer.concat(parts), complete: true, rest: null }
+    if (part.kind === 'end') return inspected(Buffer.concat(parts), contentEncoding)
     parts.push(part.data)
     size += part.data.length
     if (size > BODY_INSPECTION_LIMIT) {
-      return { kind: 'inspected', bytes: Buffer.concat(parts), complete: false, rest: reader }
+      const bytes = Buffer.concat(parts)
+      return { kind: 'inspected', bytes, content: { kind: 'decoded', bytes }, complete: false, rest: reader }
     }
   }
+}
+
+async function inspected(bytes: Buffer, contentEncoding: string | null): Promise<Inspected> {
+  const content = await decodeContent(bytes, contentEncoding)
+  return { kind: 'inspected', bytes, content, complete: true, rest: null }
 }
 
 /** What was read, and behind it what was not. */

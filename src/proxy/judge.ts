@@ -89,7 +89,7 @@ export function judge(
 async function judgeWithBody(read: Unidentified, first: Ruling, about: Case): Promise<Judged> {
   const { attempt, deps } = about
   // A body that is being read is waited for in any case: it has to be sent from its beginning.
-  const reading = readWhole(about.body)
+  const reading = readWhole(about.body, soleValue(about.incoming.head.headers, 'content-encoding'))
   let ruling = first
   for (;;) {
     const whole = await unlessReloaded(reading, attempt, deps)
@@ -216,7 +216,10 @@ function ruledBy({ verdict, subject }: Ruling, whole: Inspected | null, about: C
   const { incoming, body, attempt, deps } = about
   const replay = body === null || whole === null ? body : { reader: chain(whole), length: body.length }
   const final = verdict.kind === 'needs-body' ? judgeWhole(verdict, whole, subject, incoming, attempt) : verdict
-  if (final.kind === 'denial') return denied(final, replay)
+  if (final.kind === 'denial') {
+    attempt.flags.push(...(final.flags ?? []))
+    return denied(final, replay)
+  }
   return limited(final.permit, replay, attempt, deps)
 }
 
@@ -227,12 +230,12 @@ function judgeWhole(
   incoming: IncomingRequest,
   attempt: Attempt,
 ): ReturnType<typeof judgeBody> {
-  const { headers } = incoming.head
+  const content = whole?.content ?? { kind: 'decoded', bytes: EMPTY }
   return judgeBody(attempt.judgement.policy, subject, needs, {
-    bytes: whole?.bytes ?? EMPTY,
+    bytes: content.kind === 'decoded' ? content.bytes : EMPTY,
+    undecodable: content.kind === 'decoded' ? null : content.why,
     complete: whole?.complete ?? false,
-    contentType: soleValue(headers, 'content-type'),
-    contentEncoding: soleValue(headers, 'content-encoding'),
+    contentType: soleValue(incoming.head.headers, 'content-type'),
   })
 }
 

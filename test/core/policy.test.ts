@@ -346,7 +346,7 @@ describe('conditions on the body', () => {
     bytes: Buffer.from(text),
     complete: true,
     contentType: 'application/json',
-    contentEncoding: null,
+    undecodable: null,
   })
   const needs = (policy: Policy): NeedsBody => {
     const verdict = decide(policy, post)
@@ -389,7 +389,7 @@ describe('conditions on the body', () => {
 
   it.each([
     ['another type', { contentType: 'text/plain' }],
-    ['an encoding not undone', { contentEncoding: 'br' }],
+    ['an encoding not undone', { undecodable: 'br' }],
     ['a body cut short', { complete: false }],
   ])('are never waved through: %s', (_, changes) => {
     const policy = policyOf([mail('mail', [noBcc])])
@@ -408,6 +408,7 @@ describe('conditions on the body', () => {
       rule: 'first',
       hint: 'rule first: $.Bcc must be-absent',
       observed: null,
+      flags: ['body_rule:$.Bcc'],
     })
   })
 

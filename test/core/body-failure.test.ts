@@ -1,0 +1,75 @@
+// What is said of a body that a rule does not allow: the first reason in words, and every member that is wrong.
+
+import { describe, expect, it } from 'vitest'
+import { bodyFailure } from '../../src/core/body-failure.ts'
+import { readJson } from '../../src/core/json-strict.ts'
+import { compileRule } from '../../src/core/rule-compile.ts'
+
+const rule = compileRule(
+  {
+    id: 'mail',
+    kind: 'allow',
+    match: { hosts: ['api.postmarkapp.com'] },
+    body: {
+      json: [
+        { path: '$.Bcc', must: 'be-absent' },
+        { path: '$.From', must: 'match', value: '*@acme.example' },
+      ],
+    },
+  },
+  0,
+  new Set(['anonymous']),
+  (_at, message) => {
+    throw new Error(message)
+  },
+)
+const parsed = (text: string): Parameters<typeof bodyFailure>[2] => {
+  const read = readJson(Buffer.from(text))
+  if (read.kind !== 'ok') throw new Error('the test itself is wrong')
+  return { kind: 'ok', content: { kind: 'json', value: read.value } }
+}
+
+describe('a body', () => {
+  it.each([
+    ['that holds all conditions', '{"From":"me@acme.example"}', null],
+    [
+      'with one member too many',
+      '{"From":"me@acme.example","Bcc":"x"}',
+      { hint: 'rule mail: $.Bcc must be-absent', flags: ['body_rule:$.Bcc'] },
+    ],
+    [
+      'with two members wrong',
+      '{"From":"me@evil.test","Bcc":"x"}',
+      { hint: 'rule mail: $.Bcc must be-absent', flags: ['body_rule:$.Bcc', 'body_rule:$.From'] },
+    ],
+  ])('%s', (_what, text, expected) => {
+    expect(bodyFailure('mail', rule, parsed(text))).toEqual(expected)
+  })
+
+  it.each([
+    ['a form', 'form', 'forms'],
+    ['form data', 'multipart', 'form data'],
+  ] as const)('that is %s is not allowed by a rule about JSON', (_what, kind, named) => {
+    expect(bodyFailure('mail', rule, { kind: 'ok', content: { kind, fields: [] } })).toEqual({
+      hint: `rule mail: it says nothing of bodies that are ${named}`,
+      flags: [],
+    })
+  })
+
+  it('that can not be read is none of whose members are known', () => {
+    expect(bodyFailure('mail', rule, { kind: 'bad', why: 'the body is not JSON' })).toEqual({
+      hint: 'rule mail: the body is not JSON',
+      flags: [],
+    })
+  })
+
+  it.each([
+    ['gone', undefined],
+    ['without conditions now', { ...rule, conditions: null }],
+  ])('is not allowed by a rule that is %s', (_what, now) => {
+    expect(bodyFailure('mail', now, parsed('{}'))).toEqual({
+      hint: 'rule mail: the rule has changed in the meantime',
+      flags: [],
+    })
+  })
+})
