@@ -148,6 +148,7 @@ static SSL_CTX *tls;
 static int poll_fd = -1;
 static struct sockaddr_storage address;
 static socklen_t address_length;
+static const struct sockaddr_in source = {.sin_family = AF_INET, .sin_addr.s_addr = 0x0300007f};  // 127.0.0.3, in the order of the network
 static struct connection *connections;
 static struct closing closing_list = {.next = &closing_list, .previous = &closing_list};
 static unsigned closing_count, waiting_count;
@@ -612,6 +613,9 @@ static void open_connection(struct connection *c, uint64_t now) {
   c->fd = socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (c->fd < 0) return fail(c, now, strerror(errno));
   setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  // From an address that no proxy dials from: a port that both had used would find the proxy's connection still tracked, and not be redirected.
+  setsockopt(c->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+  if (bind(c->fd, (const struct sockaddr *)&source, sizeof source) != 0) return fail(c, now, strerror(errno));
   struct epoll_event event = {.events = EPOLLIN | EPOLLOUT, .data.ptr = c};
   bool begun = connect(c->fd, (struct sockaddr *)&address, address_length) == 0 || errno == EINPROGRESS;
   if (!begun || epoll_ctl(poll_fd, EPOLL_CTL_ADD, c->fd, &event) != 0) fail(c, now, strerror(errno));

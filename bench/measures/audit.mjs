@@ -25,7 +25,9 @@ const script = (name) => fileURLToPath(new URL(`../${name}.mjs`, import.meta.url
 async function writing(lab, peers, { quick, report, rounds }) {
   const size = { connections: CONNECTIONS, seconds: quick ? 0.8 : 4 }
   const variants = peers.flatMap((peer) =>
-    DURABILITIES.map((durability) => withSettings(peer, durability, `audit: { durability: ${durability} }`)),
+    DURABILITIES.map((durability) =>
+      withSettings(peer, durability, (yaml) => yaml.replace('\naudit:\n', `$&  durability: ${durability}\n`)),
+    ),
   )
   const started = await startPeers(lab, variants)
   try {

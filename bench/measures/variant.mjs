@@ -1,5 +1,5 @@
 // mcp-egress with other settings than the benchmark's own, as a peer beside it.
-import { appendFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 
 /** Whichever versions of Node.js it runs on. */
 export const isOurs = ({ name }) => name === 'mcp-egress' || name.startsWith('mcp-egress@')
@@ -7,12 +7,13 @@ export const isOurs = ({ name }) => name === 'mcp-egress' || name.startsWith('mc
 /**
  * @param {import('../peers/index.mjs').Peer} peer mcp-egress, whose command ends with the path of its configuration.
  * @param {string} variant For its name and its label.
- * @param {string} settings Lines of YAML for keys that its configuration does not have.
+ * @param {(yaml: string) => string} change Of its configuration.
  */
-export function withSettings(peer, variant, settings) {
+export function withSettings(peer, variant, change) {
   const start = (lab, options) => {
     const spawn = (command, given) => {
-      appendFileSync(command.at(-1), `${settings}\n`)
+      const file = command.at(-1)
+      writeFileSync(file, change(readFileSync(file, 'utf8')))
       return lab.spawn(command, given)
     }
     return peer.start({ ...lab, spawn }, options)

@@ -21,7 +21,9 @@ const hasWorkers = () => JSON.parse(readFileSync(SCHEMA, 'utf8')).properties.wor
 function variants(peers) {
   const ours = peers.filter(isOurs)
   if (hasWorkers())
-    return ours.flatMap((peer) => WORKERS.map((count) => withSettings(peer, `workers: ${count}`, `workers: ${count}`)))
+    return ours.flatMap((peer) =>
+      WORKERS.map((count) => withSettings(peer, `workers: ${count}`, (yaml) => `${yaml}workers: ${count}\n`)),
+    )
   return ours.map((peer) => ({ ...peer, missing: () => 'not built yet: the configuration has no `workers`' }))
 }
 

@@ -35,11 +35,12 @@ async function bodyOf(request) {
 export async function startPostmark() {
   const { key, cert } = selfSigned()
   const mails = []
-  const server = createServer({ key, cert }, async (request, response) => {
+  const take = async (request, response) => {
     mails.push(await bodyOf(request))
     response.writeHead(200, { 'Content-Type': 'application/json' })
     response.end(JSON.stringify({ ErrorCode: 0, Message: 'OK' }))
-  })
+  }
+  const server = createServer({ key, cert }, (request, response) => void take(request, response))
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
   const close = () => {
     server.closeAllConnections()
