@@ -199,10 +199,12 @@ export function limitCases(_way: Way, bed: () => Bed): void {
     const spaced = '{ "To": "a@b.example",\r\n  "caf\\u00e9": [1, 2.0] }'
     const atLimit = `{"a":"${'x'.repeat(INSPECTION_LIMIT - 8)}"}`
 
+    const zipped = gzipSync('{}').toString('latin1')
     it.each<[string, string, string, string]>([
       ['JSON of declared length', json(spaced), spaced, spaced],
       ['JSON in chunks', 'Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n', chunked(spaced), spaced],
       ['a type that ends in +json', `Content-Type: application/problem+json\r\n${sized(spaced)}`, spaced, spaced],
+      ['what is compressed', `Content-Encoding: gzip\r\n${json(zipped)}`, zipped, zipped],
       ['as much as is inspected', json(atLimit), atLimit, atLimit],
     ])('passes %s, byte by byte', async (name, fields, body, arrives) => {
       const { ask, origin } = bed()
@@ -216,9 +218,8 @@ export function limitCases(_way: Way, bed: () => Bed): void {
       expect(arrived === arrives).toBe(true)
     })
 
+    const hidden = gzipSync('{"Bcc":"x"}').toString('latin1')
     const large = `{"a":"${'x'.repeat(2 * INSPECTION_LIMIT)}"}`
-    const zipped = gzipSync('{}').toString('latin1')
-
     it.each<[string, string, string]>([
       ['JSON that fails them', json('{"Bcc":"x"}'), '{"Bcc":"x"}'],
       [
@@ -232,7 +233,8 @@ export function limitCases(_way: Way, bed: () => Bed): void {
       ['no type', sized('{}'), '{}'],
       ['two types', `Content-Type: text/plain\r\n${json('{}')}`, '{}'],
       ['two codings', `Content-Encoding: identity\r\nContent-Encoding: gzip\r\n${json('{}')}`, '{}'],
-      ['a coding', `Content-Encoding: gzip\r\n${json(zipped)}`, zipped],
+      ['a coding that hides what fails them', `Content-Encoding: gzip\r\n${json(hidden)}`, hidden],
+      ['a coding that nobody here undoes', `Content-Encoding: compress\r\n${json('{}')}`, '{}'],
       ['more than is inspected', json(large), large],
       ['no body', 'Content-Type: application/json\r\n', ''],
     ])('refuses %s: 403, and nothing leaves', async (name, fields, body) => {
