@@ -4,7 +4,7 @@ import type { TrailRecord } from '../audit/read.ts'
 import { judgeRequest } from '../config/judge-request.ts'
 import type { Config } from '../config/load.ts'
 import { parseHost } from '../core/address.ts'
-import { passthroughRule } from '../core/policy.ts'
+import { couldAllow, passthroughRule } from '../core/policy.ts'
 import { clientName, urlOf } from './audit-text.ts'
 
 export interface Decided {
@@ -46,12 +46,7 @@ export function compare(config: Config, decided: TrailRecord, status: number | n
   const { method } = decided
   if (typeof method !== 'string') return comparePassed(config, client, decided, was)
   const url = urlOf(decided)
-  const judged = judgeRequest(
-    config,
-    client,
-    String(decided['method']),
-    status === SWITCHED ? `ws${url.slice(4)}` : url,
-  )
+  const judged = judgeRequest(config, client, method, status === SWITCHED ? `ws${url.slice(4)}` : url)
   const { decision, rule, reason, hint, conditions } = judged
   if (decision === was.decision) return conditions.length > 0 ? open('its body decides') : { kind: 'same' }
   // The fingerprint that stands in the place of a secret is not what was judged.
@@ -67,6 +62,8 @@ function comparePassed(config: Config, client: string, decided: TrailRecord, was
   if (host === null || was.decision === 'deny') return open('it is no request')
   const rule = passthroughRule(config.policy, { client, host, port })
   if (rule !== null) return { kind: 'same' }
+  if (couldAllow(config.policy, { client, host, port, scheme: 'https' }))
+    return open('it was passed through undecrypted')
   const hint = 'it was passed through undecrypted, and no rule does that any more'
   return { kind: 'changed', was, now: { decision: 'deny', rule: null, reason: 'no_matching_rule', hint } }
 }

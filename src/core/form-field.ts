@@ -15,21 +15,25 @@ export const MAX_FIELDS = 1_000
 
 /** Every value of that name. Null where another reader could take a field of another spelling for it. */
 export function fieldValues(fields: readonly Field[], name: string): readonly (string | number)[] | null {
-  const read = readAs(name)
+  const known = readings(name)
   const values: (string | number)[] = []
   for (const field of fields) {
     if (field.name === name) values.push(field.value)
-    else if (readAs(field.name) === read) return null
+    else if (readings(field.name).some((reading) => known.includes(reading))) return null
   }
   return values
 }
 
 /**
  * SECURITY: `bcc` is `Bcc` for readers that ignore case (upper case first: it also folds U+017F and U+212A); PHP makes a list of `Bcc[]`, cuts
- * blanks before a name, and turns blanks and dots in it into `_`.
+ * blanks before a name, and turns blanks, dots and a `[` that nothing closes into `_`.
  */
-function readAs(name: string): string {
+function readings(name: string): readonly string[] {
   const list = name.indexOf('[', 1)
-  const own = list === -1 ? name : name.slice(0, list)
-  return own.trim().replaceAll(/[ .]/g, '_').toUpperCase().toLowerCase()
+  const whole = folded(name)
+  return list === -1 ? [whole] : [folded(name.slice(0, list)), whole]
+}
+
+function folded(name: string): string {
+  return name.trim().replaceAll(/[ .[]/g, '_').toUpperCase().toLowerCase()
 }

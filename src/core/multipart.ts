@@ -66,7 +66,7 @@ function readDisposition(text: string): { readonly name: string; readonly isFile
   const parameters = parseParameters(rest)
   const name = parameters?.get('name')
   if (type.trim().toLowerCase() !== 'form-data' || parameters === null || name === undefined) return null
-  if (name === '' || name === '_charset_' || /[%\\\ufffd]/.test(name)) return null
+  if (name === '' || name.toLowerCase() === '_charset_' || /[%\\\ufffd]/.test(name)) return null
   if ([...parameters.keys()].some((key) => key !== 'name' && key !== 'filename')) return null
   return { name, isFile: parameters.has('filename') }
 }

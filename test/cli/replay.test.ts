@@ -105,6 +105,12 @@ describe('replay', () => {
     const none = await replayed(WIDE)
     expect(none.code).toBe(3)
     expect(none.out).toContain('no rule does that any more')
+    await fixture.open()
+    const opened = await replayed('  - { id: read, allow: { hosts: [updates.vendor.example], paths: [/feed] } }\n')
+    expect([opened.code, opened.out]).toEqual([
+      0,
+      '0 requests decided as before; can not be told: 1 (it was passed through undecrypted)\n',
+    ])
   })
 
   it('knows a WebSocket by its answer', async () => {

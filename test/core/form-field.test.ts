@@ -28,6 +28,7 @@ describe('the values of a field', () => {
   it.each([
     ['reply_to', 'reply.to'],
     ['reply_to', 'reply to'],
+    ['reply_to', 'reply[to'],
     ['mask', 'ma\u017fk'],
     ['token', 'to\u212aen'],
     ['Bcc[]', 'Bcc'],

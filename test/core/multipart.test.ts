@@ -97,6 +97,7 @@ describe('form data', () => {
     ['an escape as browsers write it', named('name="a%22; name=Bcc"'), /Content-Disposition/],
     ['a name that is not UTF-8', Buffer.from(named('name="\xe9"'), 'latin1'), /Content-Disposition/],
     ['a charset of its own', text('_charset_', 'utf-7') + END, /Content-Disposition/],
+    ['the same in capitals', text('_CHARSET_', 'utf-7') + END, /Content-Disposition/],
     ['base64', named('name="a"\r\nContent-Transfer-Encoding: base64'), /encoded once more/],
     ['another charset', named('name="a"\r\nContent-Type: text/plain; charset=utf-7'), /another way/],
     ['a form inside', named('name="a"\r\nContent-Type: multipart/mixed; boundary=y'), /another way/],
