@@ -24,6 +24,8 @@ interface Service {
   readonly network_mode?: string
   readonly networks?: object
   readonly volumes?: readonly string[]
+  readonly tmpfs?: readonly string[]
+  readonly healthcheck?: { readonly test?: readonly string[] }
   readonly environment?: Record<string, string>
   readonly restart?: string
   readonly depends_on?: Record<string, { condition: string }>
@@ -33,7 +35,14 @@ interface Service {
 interface ComposeFile {
   readonly version?: string
   readonly services: Record<string, Service>
-  readonly networks: Record<string, { internal?: boolean } | null>
+  readonly networks: Record<string, Network | null>
+  readonly volumes: object
+}
+
+interface Network {
+  readonly internal?: boolean
+  readonly labels?: Record<string, string>
+  readonly ipam?: { readonly config: readonly { readonly subnet: string }[] }
 }
 
 const KEY_VOLUME = 'ca-key:'
@@ -49,6 +58,28 @@ describe.each(LAYOUTS)('docker/%s', (name) => {
     expect(read(`docker/${name}/compose.yaml`)).not.toMatch(
       /^\s+(start_interval|include|develop|gw_priority|post_start):/m,
     )
+  })
+
+  test('has the members that a Compose file may have', () => {
+    const own = Object.keys(layout(name)).filter((member) => !member.startsWith('x-'))
+    expect(own).toEqual(['services', 'networks', 'volumes'])
+  })
+
+  test.each(Object.entries(services))('%s is consistent, as Compose v2 asks and v1 does not', (_service, spec) => {
+    const { networks, volumes } = layout(name)
+    const shared = /^service:(.+)$/.exec(spec.network_mode ?? '')?.[1]
+    const referred = [...Object.keys(spec.depends_on ?? {}), ...(shared === undefined ? [] : [shared])]
+    expect(Object.keys(services)).toEqual(expect.arrayContaining(referred))
+    expect(spec.network_mode === undefined || spec.networks === undefined).toBe(true)
+    const joined = Array.isArray(spec.networks) ? (spec.networks as string[]) : Object.keys(spec.networks ?? {})
+    expect(Object.keys(networks)).toEqual(expect.arrayContaining(joined))
+    // With a variable's default in the place of the variable.
+    const mounts = (spec.volumes ?? []).map((volume) => volume.replace(/\$\{\w+:-([^}]*)\}/, '$1').split(':'))
+    const named = mounts.flatMap(([source = '']) => (source.startsWith('.') ? [] : [source]))
+    expect(Object.keys(volumes)).toEqual(expect.arrayContaining(named))
+    const targets = [...mounts.map(([, target]) => target), ...(spec.tmpfs ?? []).map((each) => each.split(':')[0])]
+    expect(new Set(targets).size).toBe(targets.length)
+    expect(['CMD', undefined]).toContain(spec.healthcheck?.test?.[0])
   })
 
   test.each(Object.entries(services))('%s has no capabilities but those that make the rules', (service, spec) => {
@@ -133,6 +164,16 @@ describe('docker/gateway', () => {
     expect(services['mcp']?.volumes).toContain('./resolv.conf:/etc/resolv.conf:ro')
     expect(read('docker/gateway/resolv.conf').match(/^nameserver .*$/gm)).toEqual(['nameserver 172.30.57.2'])
   })
+})
+
+test('docker/gateway labels the network of its client with the name that the configuration gives it', () => {
+  const { networks } = layout('gateway')
+  const { clients } = parse(read('docker/gateway/mcp-egress.yaml')) as { clients: unknown }
+  const labelled = Object.values(networks).flatMap((network) => {
+    const client = network?.labels?.['mcp-egress.client']
+    return client === undefined ? [] : [{ name: client, source: network?.ipam?.config.map(({ subnet }) => subnet) }]
+  })
+  expect(labelled).toEqual(clients)
 })
 
 describe('docker/Dockerfile', () => {

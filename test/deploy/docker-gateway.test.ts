@@ -1,6 +1,9 @@
+import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { parse } from 'yaml'
 import { docker, dockerTestsPossible } from './support/engine.ts'
 import { ALLOWED_URL, createLab, DENIED_URL, disturbed, type Lab, unlike } from './support/lab.ts'
+import { ROOT } from './support/root.ts'
 
 const SETUP_MS = 240_000
 const TEST_MS = 150_000
@@ -57,6 +60,22 @@ describe.skipIf(!dockerTestsPossible)('the gateway layout, with a hostile MCP se
       expect(unknown.code).toBe(6) // curl: could not resolve host
       const decided = (await lab.trail()).filter(({ event }) => event === 'request.decided')
       expect(decided).toContainEqual(expect.objectContaining({ door: 'gateway', decision: 'allow', path: '/allowed' }))
+    },
+    TEST_MS,
+  )
+
+  test(
+    'the command of the docs writes the clients from the labels of their networks',
+    async () => {
+      const page = readFileSync(`${ROOT}/docs/docker.md`, 'utf8')
+      const [, filter = '', format = ''] =
+        /docker network ls --quiet --filter (\S+) \| xargs docker network inspect --format \\\n\s+'(.+)'\n/.exec(
+          page,
+        ) ?? []
+      const { stdout: ids } = await docker(['network', 'ls', '--quiet', '--filter', filter])
+      const { stdout } = await docker(['network', 'inspect', '--format', format, ...ids.trim().split('\n')])
+      const shipped = parse(readFileSync(`${ROOT}/docker/gateway/mcp-egress.yaml`, 'utf8')) as { clients: unknown }
+      expect(parse(`clients:\n${stdout}`)).toEqual({ clients: shipped.clients })
     },
     TEST_MS,
   )

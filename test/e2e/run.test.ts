@@ -152,7 +152,7 @@ describe.skipIf(!machinePossible)('run', () => {
     )
 
     it('leaves nothing behind, also when it is killed', async () => {
-      const before = traces()
+      const before = await traces(world)
       const child = start(world, {
         folder: world.folder(uid),
         uid,
@@ -164,7 +164,7 @@ describe.skipIf(!machinePossible)('run', () => {
       child.kill('SIGKILL')
       await ended(child)
       await until(() => sleepers().length === 0)
-      expect(traces()).toEqual(before)
+      expect(await traces(world)).toEqual(before)
     })
   })
 
@@ -259,9 +259,13 @@ interface Started {
   readonly args: readonly string[]
 }
 
-function words(world: World, { uid, args }: Pick<Started, 'uid' | 'args'>): [string, string[]] {
+function words(
+  world: World,
+  { uid, args }: Pick<Started, 'uid' | 'args'>,
+  command: readonly string[] = [process.execPath, COMMAND],
+): [string, string[]] {
   const as = uid === 0 ? [] : ['setpriv', `--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', '--']
-  return ['ip', ['netns', 'exec', world.machine.name, ...as, process.execPath, COMMAND, ...args]]
+  return ['ip', ['netns', 'exec', world.machine.name, ...as, ...command, ...args]]
 }
 
 /** `ip netns exec` and setpriv become the command: the child's own process is `mcp-egress run`. */
@@ -275,11 +279,15 @@ function start(world: World, started: Started): ChildProcess {
 }
 
 async function mcpServer(world: World, started: Started) {
-  const [command, args] = words(world, started)
+  // In a checkout this is the checkout's own command, for who owns it: npm sets the mode of a package's command before it runs it.
+  const npx = ['npx', '--offline', 'mcp-egress']
+  const [command, args] = started.uid === 0 ? words(world, started, npx) : words(world, started)
   const given = {
     ...process.env,
     ...NEUTRAL,
     HOME: started.folder,
+    // Whoever started the tests by npm has handed down a cache of his own.
+    npm_config_cache: join(started.folder, '.npm'),
     ...started.env,
     GITHUB_PERSONAL_ACCESS_TOKEN: TOKEN,
   }
@@ -371,10 +379,23 @@ function commandLine(pid: string): string {
   }
 }
 
-/** What a careless jail leaves: named namespaces, interfaces, files in /etc. */
-function traces(): string[][] {
+/** Namespaces that come and go meanwhile: `createNetwork` puts a process id and a number into the name. */
+const OF_OTHER_TESTS = /-\d+-\d+(?:-client)?$|-docker$/
+
+/** What a careless jail leaves: interfaces and rules on the machine, named namespaces, files in /etc and /run. */
+async function traces({ machine }: World): Promise<Record<string, unknown>> {
   const names = (folder: string): string[] => (existsSync(folder) ? readdirSync(folder).sort() : [])
-  return [names('/sys/class/net'), names('/etc/netns').filter((name) => !name.includes('-')), names('/run/mcp-egress')]
+  const said = async (...[command = '', ...args]: string[]): Promise<string> =>
+    (await machine.exec(command, args)).stdout
+  return {
+    interfaces: [await said('ip', '-brief', 'link'), ...names('/sys/class/net')],
+    rules: await said('nft', 'list', 'ruleset'),
+    legacyTables: await said('cat', '/proc/self/net/ip_tables_names', '/proc/self/net/ip6_tables_names'),
+    namespaces: [...names('/run/netns'), ...names('/etc/netns')].filter((name) => !OF_OTHER_TESTS.test(name)),
+    folder: names('/run/mcp-egress'),
+    etc: names('/etc').filter((name) => name !== 'netns'),
+    resolution: ['resolv.conf', 'hosts', 'nsswitch.conf'].map((name) => readFileSync(`/etc/${name}`, 'utf8')),
+  }
 }
 
 async function until(condition: () => boolean): Promise<void> {

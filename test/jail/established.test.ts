@@ -24,6 +24,7 @@ import {
 const PORT = 8000
 /** How long the outside waits for what must not come. */
 const SILENCE_SECONDS = 1
+const CLOSED_WITHIN_MS = 2_000
 /** EPERM from the rule itself, ECONNREFUSED from the ICMP answer to the packet before. */
 const REFUSED = /^(?:EPERM|ECONNREFUSED)$/
 const EVERYBODY = { ...OPTIONS, workloadUids: [] }
@@ -136,6 +137,22 @@ describe.runIf(existsSync(PYTHON) && networkTestsPossible)(
         applyRules(planned({ ...OPTIONS, dns }), backend)
         expect(await inside.ask('send', 'secret')).toMatch(REFUSED)
       }
+      expect(await outside.ask('receive', SILENCE_SECONDS)).toBe('silence')
+    })
+
+    it('to a resolver over TCP is closed with the next thing it sends, at once', async () => {
+      const outside = ruled.talker(client)
+      const inside = ruled.talker(ruled.network, WORKLOAD)
+      applyRules(planned({ ...OPTIONS, dns: [CLIENT.v4] }), backend)
+      await outside.ask('listen', CLIENT.v4, 53)
+      expect(await inside.ask('connect', CLIENT.v4, 53)).toBeNull()
+      await outside.ask('accept')
+      await inside.ask('send', 'question')
+      expect(await outside.ask('receive', 10)).toBe('question')
+      applyRules(planned({ ...OPTIONS, dns: 'reject' }), backend)
+      const since = performance.now()
+      expect([await inside.ask('send', 'secret'), await inside.ask('receive', 10)]).toContain('ECONNRESET')
+      expect(performance.now() - since).toBeLessThan(CLOSED_WITHIN_MS)
       expect(await outside.ask('receive', SILENCE_SECONDS)).toBe('silence')
     })
 
