@@ -23,19 +23,22 @@ export interface AdminSources {
   readonly warnings?: () => readonly string[]
   readonly metrics: () => Promise<string>
   readonly metricsContentType: string
-  /** Null: metrics only over the Unix socket. */
-  readonly token: string | null
+  /** Null: what needs it is there over the Unix socket only. */
+  readonly token: () => string | null
+  /** Reads the configuration anew; null: it is in force, else why it is not. */
+  readonly reload: () => Promise<string | null>
 }
 
 export class AdminServer {
   readonly #sources: AdminSources
-  readonly #servers: Server[] = []
+  readonly #servers = new Set<Server>()
 
   constructor(sources: AdminSources) {
     this.#sources = sources
   }
 
-  listen(address: AdminAddress): Promise<AdminAddress> {
+  /** Rejects when the address can not be had. */
+  listen(address: AdminAddress): Promise<{ readonly address: AdminAddress; readonly close: () => void }> {
     const local = address.kind === 'unix'
     const server = createServer(
       { headersTimeout: HEADERS_TIMEOUT_MS, connectionsCheckingInterval: HEADERS_CHECK_MS },
@@ -44,18 +47,23 @@ export class AdminServer {
       },
     )
     server.maxConnections = MAX_ADMIN_CONNECTIONS
-    this.#servers.push(server)
+    this.#servers.add(server)
+    const close = (): void => {
+      this.#servers.delete(server)
+      server.close()
+      server.closeIdleConnections()
+    }
     return new Promise((resolve, reject) => {
-      server.once('error', reject)
+      server.once('error', (error) => {
+        this.#servers.delete(server)
+        reject(error)
+      })
       const done = (): void => {
-        server.removeListener('error', reject)
+        server.removeAllListeners('error')
         if (address.kind === 'unix') chmodSync(address.path, 0o600)
         const bound = server.address()
-        resolve(
-          typeof bound === 'object' && bound !== null
-            ? { kind: 'tcp', host: bound.address, port: bound.port }
-            : address,
-        )
+        const isTcp = typeof bound === 'object' && bound !== null
+        resolve({ address: isTcp ? { kind: 'tcp', host: bound.address, port: bound.port } : address, close })
       }
       if (address.kind === 'tcp') {
         server.listen(address.port, address.host, done)
@@ -76,17 +84,28 @@ export class AdminServer {
   async #serve(request: IncomingMessage, response: ServerResponse, local: boolean): Promise<void> {
     // SECURITY: a page in a browser that rebinds its name to this address still sends its own name as Host.
     if (!local && !knownHost(request.headers.host)) return answer(response, 421, { error: 'unknown Host' })
-    const path = (request.url ?? '').split('?')[0]
-    if (request.method !== 'GET' && request.method !== 'HEAD') return answer(response, 405, { error: 'GET only' })
+    const path = (request.url ?? '').split('?')[0] ?? ''
+    const allowed = path === '/reload' ? 'POST' : 'GET, HEAD'
+    if (!allowed.split(', ').includes(request.method ?? '')) {
+      response.setHeader('Allow', allowed)
+      return answer(response, 405, { error: `${allowed} only` })
+    }
     if (path === '/health') return answer(response, 200, this.#health())
     if (path === '/ready') return this.#ready(response)
     if (!local && !this.#authorized(request)) {
       response.setHeader('WWW-Authenticate', 'Bearer realm="mcp-egress"')
       return answer(response, 401, { error: 'admin.token is needed' })
     }
+    if (path === '/reload') return this.#reload(response)
     if (path !== '/metrics') return answer(response, 404, { error: 'not found' })
     const text = await this.#sources.metrics()
     response.writeHead(200, { 'Content-Type': this.#sources.metricsContentType }).end(text)
+  }
+
+  async #reload(response: ServerResponse): Promise<void> {
+    const problems = await this.#sources.reload()
+    if (problems === null) return answer(response, 200, { reloaded: true })
+    answer(response, 422, { reloaded: false, problems: problems.split('\n') })
   }
 
   #health(): Record<string, unknown> {
@@ -102,7 +121,7 @@ export class AdminServer {
   }
 
   #authorized(request: IncomingMessage): boolean {
-    const { token } = this.#sources
+    const token = this.#sources.token()
     const [scheme, given] = (request.headers.authorization ?? '').split(' ')
     if (token === null || scheme?.toLowerCase() !== 'bearer' || given === undefined) return false
     return timingSafeEqual(digest(given), digest(token))

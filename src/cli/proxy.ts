@@ -1,18 +1,22 @@
 // `mcp-egress proxy`: runs the proxy until it is told to stop.
 
 import { Command } from 'commander'
-import { type Config, formatListenAddress } from '../config/load.ts'
+import { type Config, findConfig, formatListenAddress } from '../config/load.ts'
 import { inheritedSockets } from './activation.ts'
 import type { OpenDoors } from './doors.ts'
 import { EXIT, ExitError } from './exit.ts'
-import { configOf } from './loaded.ts'
+import { refuseExposed } from './exposed-files.ts'
+import { configLater } from './loaded.ts'
 import { refuseHazards } from './environment.ts'
-import { startProxy, systemGround } from './runtime.ts'
+import { Reloads } from './reloads.ts'
+import { type RunningProxy, startProxy, systemGround } from './runtime.ts'
+import { watchFiles } from './watched-files.ts'
 
 export interface ProxyOptions {
   config?: string
   allow: string[]
   observe: boolean
+  watch: boolean
 }
 
 export function proxyCommand(): Command {
@@ -26,6 +30,7 @@ export function proxyCommand(): Command {
       [],
     )
     .option('--observe', 'forward what policy would refuse, and record it as such', false)
+    .option('--watch', 'reload when the configuration, or a file that it names, changes', false)
     .action(async (options: ProxyOptions) => {
       refuseHazards(process.env)
       await serve(options)
@@ -33,19 +38,43 @@ export function proxyCommand(): Command {
 }
 
 async function serve(options: ProxyOptions): Promise<void> {
-  const load = (): Config => configOf(options.config, { allow: options.allow, observe: options.observe })
+  const load = async (): Promise<Config> => {
+    const file = findConfig(options.config, process.cwd())
+    // SECURITY: before it is read, for reading it runs the commands that it names (`exec:`).
+    if (file !== null) refuseExposed([file])
+    const loaded = await configLater(options.config, { allow: options.allow, observe: options.observe })
+    refuseExposed(loaded.files)
+    return loaded
+  }
   const inherited = inheritedSockets(process.env, process.pid)
-  const config = load()
-  const proxy = await startProxy(config, systemGround(), inherited).catch((error: unknown) => {
-    throw new ExitError(EXIT.failure, `mcp-egress: ${error instanceof Error ? error.message : String(error)}`)
-  })
-  process.on('SIGHUP', () => {
+  const config = await load().catch(notStarted)
+  let { files } = config
+  let running: RunningProxy | null = null
+  const reloads = new Reloads(async () => {
+    if (running === null) return 'the proxy is starting'
     try {
-      proxy.reload(load())
+      const next = await load()
+      await running.reload(next)
+      files = next.files
+      return null
     } catch (error) {
-      proxy.rejectReload(error instanceof Error ? error.message : String(error))
+      const why = messageOf(error)
+      running.rejectReload(why)
+      return why
     }
   })
+  const ground = { ...systemGround(), onReload: () => reloads.ask() }
+  const proxy = await startProxy(config, ground, inherited).catch((error: unknown) => {
+    throw new ExitError(EXIT.failure, `mcp-egress: ${messageOf(error)}`)
+  })
+  running = proxy
+  process.on('SIGHUP', () => void reloads.ask())
+  const watching = options.watch
+    ? watchFiles(
+        () => files,
+        () => reloads.ask(),
+      )
+    : null
   process.on('SIGUSR2', () => proxy.reopenTrail())
   const told = new Promise<void>((resolve) => {
     process.once('SIGTERM', resolve)
@@ -54,8 +83,16 @@ async function serve(options: ProxyOptions): Promise<void> {
   // Only now: whoever waits for the word may signal at once.
   announce(config, proxy)
   await told
+  watching?.stop()
   await proxy.stop()
 }
+
+/** At a reload the same is a reason to keep what there is; at the start there is nothing to keep. */
+function notStarted(error: unknown): never {
+  throw error instanceof ExitError ? error : new ExitError(EXIT.usage, `mcp-egress: ${messageOf(error)}`)
+}
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
 function announce(config: Config, { addresses, unavailable }: OpenDoors): void {
   const say = (line: string): void => void process.stderr.write(`mcp-egress: ${line}\n`)

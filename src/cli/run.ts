@@ -138,7 +138,7 @@ async function inJail(command: string, args: readonly string[], { proxy, config 
     for (const server of jail.sockets.transparent) await proxy.adopt('transparent', server)
     for (const { udp, tcp } of jail.sockets.dns) proxy.adoptDns(udp, tcp)
     const user = callerBehindSudo(process.env)
-    return await jail.run({ command, args, env: environmentFor(user, trusting), user })
+    return await jail.run({ command, args, env: environmentFor(config, user, trusting), user })
   } finally {
     stop()
     jail.kill()
@@ -153,7 +153,7 @@ async function outside(command: string, args: readonly string[], { proxy, config
   const user = callerBehindSudo(process.env)
   say(`NO JAIL: ${NOT_STOPPED}`)
   const as = user === null ? {} : { uid: user.uid, gid: user.gid }
-  const child = spawn(command, args, { stdio: 'inherit', env: environmentFor(user, trusting), ...as })
+  const child = spawn(command, args, { stdio: 'inherit', env: environmentFor(config, user, trusting), ...as })
   const stop = forwardSignals((signal) => child.kill(signal))
   try {
     return await new Promise<Exit>((resolve, reject) => {
@@ -169,10 +169,18 @@ async function outside(command: string, args: readonly string[], { proxy, config
   }
 }
 
-/** The caller's own, with the trust in our CA, and as the user it is for. */
-function environmentFor(user: Caller | null, trusting: Record<string, string>): Record<string, string> {
+/**
+ * The caller's own, with the trust in our CA, and as the user it is for. SECURITY: without our settings and without what they keep from
+ * the command: a secret that is put in for it would be in its hands otherwise.
+ */
+function environmentFor(
+  { withheld }: Config,
+  user: Caller | null,
+  trusting: Record<string, string>,
+): Record<string, string> {
+  const ours = (name: string): boolean => PROXY_VARIABLES.includes(name) || withheld.includes(name)
   const outer = Object.entries(process.env).flatMap(([name, value]): [string, string][] =>
-    value === undefined || PROXY_VARIABLES.includes(name) ? [] : [[name, value]],
+    value === undefined || ours(name) || name.startsWith('MCP_EGRESS_') ? [] : [[name, value]],
   )
   return { ...Object.fromEntries(outer), ...(user === null ? {} : belongings(user)), ...trusting }
 }

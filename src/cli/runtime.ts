@@ -13,10 +13,9 @@ import type { Sinks } from '../audit/sinks.ts'
 import { openTrail } from '../audit/trail.ts'
 import type { Config } from '../config/load.ts'
 import type { Lifecycle } from '../core/record.ts'
-import type { Secrets } from '../core/redact.ts'
 import { createLimiter } from '../limits/limiter.ts'
 import { NameServer } from '../jail/dns/server.ts'
-import type { Deps, Judgement } from '../proxy/deps.ts'
+import type { Deps } from '../proxy/deps.ts'
 import { DEADLINES, type Deadlines } from '../proxy/deadlines.ts'
 import { connectionBound, descriptorLimit } from '../proxy/descriptors.ts'
 import { originalDestination } from '../proxy/original-destination.ts'
@@ -26,14 +25,15 @@ import { PEEK_DEADLINES, type PeekDeadlines } from '../proxy/peek.ts'
 import { Rejections } from '../proxy/rejections.ts'
 import { type Resolver, systemResolver } from '../proxy/resolver.ts'
 import { Upstream } from '../proxy/upstream.ts'
-import { openAuthority } from '../tls/authority.ts'
 import { LeafCache } from '../tls/leaf-cache.ts'
-import { upstreamSecureContext } from '../tls/trust.ts'
 import type { InheritedSocket } from './activation.ts'
 import { checkpointSinkOf } from './checkpoint-sink.ts'
 import { decisionPrinter } from './decision-printer.ts'
-import { openDoors, type OpenDoors } from './doors.ts'
+import { Doors, type OpenDoors } from './doors.ts'
+import { type InForce, inForce, needsRestart, nextInForce, secretsOf } from './in-force.ts'
+import { SignedTokens } from './jwt.ts'
 import { SelfCheck } from './self.ts'
+import { openShapes, rereadShapes, shapeWarnings } from './shapes.ts'
 import { sinksOf } from './sinks.ts'
 import { VERSION } from './version.ts'
 
@@ -43,10 +43,10 @@ export interface RunningProxy extends OpenDoors {
   /** The same for questions of names. */
   adoptDns(udp: UdpSocket, tcp: Server): void
   /**
-   * Policy, clients and mode change for the next request, and what is open and permitted no more ends; listeners, CA and trail
-   * need a restart.
+   * All of `config` is in force for the next request, and what is open and permitted no more ends; what is said of the trail needs a
+   * restart. Rejects with what is wrong, and nothing has changed then.
    */
-  reload(config: Config): void
+  reload(config: Config): Promise<void>
   rejectReload(why: string): void
   /** Begins a new file of the trail, behind a tool that has renamed the active one or instead of it. */
   reopenTrail(): void
@@ -61,6 +61,8 @@ export interface Ground {
   readonly deadlines: Deadlines
   readonly peekDeadlines: PeekDeadlines
   readonly onDecision: Deps['onDecision']
+  /** The operator asks for a reload over the admin listener: null once it is in force, else why it is not. */
+  readonly onReload: () => Promise<string | null>
 }
 
 export function systemGround(): Ground {
@@ -70,6 +72,7 @@ export function systemGround(): Ground {
     deadlines: DEADLINES,
     peekDeadlines: PEEK_DEADLINES,
     onDecision: decisionPrinter(process.stderr, process.env),
+    onReload: () => Promise.resolve('this proxy has no file to read again'),
   }
 }
 
@@ -84,13 +87,20 @@ export async function startProxy(
 ): Promise<RunningProxy> {
   const log = pino({ name: 'mcp-egress', level: process.env['MCP_EGRESS_LOG_LEVEL'] ?? 'warn' }, pino.destination(2))
   const now = (): number => Date.now()
-  const authority = openAuthority(config.caDirectory, new Date())
-  const secureContext = upstreamSecureContext(config.upstream.trust, authority.certificatePem)
+  const signed = new SignedTokens({
+    resolver: ground.resolver,
+    addresses: () => current.judgement.addresses,
+    secureContext: () => current.trust.secureContext,
+    now,
+    onFailure: (why) => log.warn(why),
+  })
+  let current = inForce(config, null, new Date(), signed)
+  const { authority } = current
   const redactor = openRedaction(join(config.caDirectory, 'private'), secretsOf(config))
+  const shapes = openShapes(config, redactor, log)
   const leaves = new LeafCache(authority, { now })
   const metrics = createMetrics({ version: VERSION, clients: config.clients.map((client) => client.name) })
-  let judgement = judgementOf(config)
-  const live = new Live(() => judgement)
+  const live = new Live(() => current.judgement)
   let sinks: Sinks | null = null
   const keptCheckpoints = checkpointSinkOf(config, authority.certificatePem, log)
   const trail = await openTrail({
@@ -120,28 +130,32 @@ export async function startProxy(
     await trail.close()
     throw error
   })
-  let dns = config.dns
-  const lifecycle = (): Lifecycle => ({ version: VERSION, policy: judgement.policyHash, mode: judgement.mode })
+  const lifecycle = (): Lifecycle => {
+    const { policyHash, mode } = current.judgement
+    return { version: VERSION, policy: policyHash, mode }
+  }
   let draining = false
   let rejected: string | null = null
+  let deferred: readonly string[] = []
   const self = new SelfCheck(now)
   const isSelf = (address: string, port: number): boolean => self.isSelf(address, port)
   const bound = connectionBound(descriptorLimit())
   const upstream = new Upstream(
     {
       resolver: ground.resolver,
-      addresses: () => judgement.addresses,
+      addresses: () => current.judgement.addresses,
       isSelf,
-      secureContext: () => secureContext,
+      secureContext: () => current.trust.secureContext,
     },
     bound,
   )
   const deps: Deps = {
-    judgement: () => judgement,
+    judgement: () => current.judgement,
     trail,
     redactor,
     metrics,
     limiter: createLimiter(),
+    shapes,
     live,
     leaves,
     rejections: new Rejections(),
@@ -159,7 +173,7 @@ export async function startProxy(
   const listeners = new Listeners(deps, onFault, bound)
   const nameServer = new NameServer({
     ...deps,
-    settings: () => dns,
+    settings: () => current.config.dns,
     resolver: ground.resolver,
     clock: () => performance.now(),
     onFault: (error) => log.error({ err: error }, 'the name server failed unexpectedly'),
@@ -171,56 +185,84 @@ export async function startProxy(
       ...(trail.available() ? [] : ['audit trail']),
       ...(draining ? ['shutting down'] : []),
       ...(rejected === null ? [] : [`configuration: ${rejected}`]),
+      ...(signed.missing === null ? [] : [signed.missing]),
     ],
-    warnings: () => sinks?.warnings() ?? [],
+    warnings: () => [
+      ...(sinks?.warnings() ?? []),
+      ...shapeWarnings(shapes),
+      ...deferred.map((part) => `${part} changes with a restart`),
+    ],
     metrics: () => {
       metrics.sinks(sinks?.states() ?? [])
       metrics.leafCache({ ...leaves.stats, size: leaves.size })
       return metrics.text()
     },
     metricsContentType: metrics.contentType,
-    token: config.admin.token,
+    token: () => current.config.admin.token,
+    reload: ground.onReload,
   })
+  const doors = new Doors({ listeners, nameServer, admin, onPorts: (ports) => self.listensOn(ports) })
   const close = async (): Promise<void> => {
     draining = true
-    await Promise.all([listeners.drain(config.shutdownGraceMs), nameServer.close()])
+    await Promise.all([listeners.drain(current.config.shutdownGraceMs), nameServer.close()])
     upstream.close()
     admin.close()
+    signed.close()
+    await shapes.close()
     await trail.append({ event: 'proxy.stopped', cause: 'stopped', ...lifecycle() }).catch(() => undefined)
     await trail.close()
     // Last: what was written up to here can still go out, and a receiver that hangs holds up nothing but the end.
     await Promise.all([keptCheckpoints?.close(), sinks?.stop()])
   }
-  let doors: OpenDoors
   try {
     await trail.append({ event: 'proxy.started', ...lifecycle() })
     await trail.append({ event: 'config.loaded', ...lifecycle() })
-    doors = await openDoors(config.listen, inherited, {
-      listeners,
-      nameServer,
-      admin,
-      onPort: (port) => self.add(port),
-    })
+    await signed.inForce(config)
+    await doors.adopt(inherited)
+    const opening = await doors.change(config.listen)
+    opening.commit()
   } catch (error) {
     await close()
     throw error
   }
   sinks.start()
+  const install = (next: InForce, reshape: () => void): void => {
+    const replaced = current
+    current = next
+    reshape()
+    if (next.authority.fingerprint256 !== replaced.authority.fingerprint256) leaves.replaceAuthority(next.authority)
+    redactor.update(secretsOf(next.config))
+    rejected = null
+    deferred = needsRestart(config, next.config)
+    for (const part of deferred) log.warn(`${part} has changed: it stays as it was until a restart`)
+    void signed.inForce(next.config)
+    metrics.setClients(next.config.clients.map((client) => client.name))
+    trail.append({ event: 'config.loaded', ...lifecycle() }).catch(() => undefined)
+    live.rejudge()
+    upstream.closeIdle()
+  }
   return {
-    ...doors,
+    get addresses() {
+      return doors.state.addresses
+    },
+    get unavailable() {
+      return doors.state.unavailable
+    },
     adopt: async (door, listening) => {
       await listeners.adopt(door, listening)
     },
     adoptDns: (udp, tcp) => nameServer.adopt(udp, tcp),
-    reload: (next) => {
-      judgement = judgementOf(next)
-      redactor.update(secretsOf(next))
-      dns = next.dns
-      rejected = null
-      metrics.setClients(next.clients.map((client) => client.name))
-      trail.append({ event: 'config.loaded', ...lifecycle() }).catch(() => undefined)
-      live.rejudge()
-      upstream.closeIdle()
+    reload: async (wanted) => {
+      const next = nextInForce(wanted, current, new Date(), signed)
+      const reshape = rereadShapes(shapes, wanted)
+      // Who is still served at a shutdown is judged by what is in force; nobody new comes in.
+      if (draining) return install(next, reshape)
+      const changing = doors.change(wanted.listen)
+      // Without a new listener all of it is in force when the call returns.
+      const change = changing instanceof Promise ? await changing : changing
+      install(next, reshape)
+      if (draining) change.abandon()
+      else change.commit()
     },
     rejectReload: (why) => {
       rejected = 'the last reload was rejected'
@@ -230,21 +272,4 @@ export async function startProxy(
     reopenTrail: () => trail.rotate('signal'),
     stop: close,
   }
-}
-
-function judgementOf(config: Config): Judgement {
-  return {
-    policy: config.policy,
-    policyHash: config.hash,
-    mode: config.mode,
-    identity: config.identity,
-    addresses: config.upstream.addresses,
-    bodyPrefix: config.audit.bodyPrefix,
-  }
-}
-
-/** The tokens of clients and of the admin listener are secrets wherever they turn up. */
-function secretsOf({ audit, clients, admin }: Config): Secrets {
-  const tokens = [...clients.map(({ token }) => token), admin.token]
-  return { ...audit.redact, values: [...audit.redact.values, ...tokens.filter((token) => typeof token === 'string')] }
 }

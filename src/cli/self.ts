@@ -5,9 +5,9 @@ import { classifyAddress } from '../core/address-class.ts'
 
 const REFRESH_MS = 5_000
 
-/** Answers for the ports that were added; interfaces are read again every 5 s. */
+/** Answers for the ports that were named; interfaces are read again every 5 s. */
 export class SelfCheck {
-  readonly #ports = new Set<number>()
+  #ports: ReadonlySet<number> = new Set()
   readonly #now: () => number
   #local = new Set<string>()
   #read = Number.NEGATIVE_INFINITY
@@ -16,8 +16,9 @@ export class SelfCheck {
     this.#now = now
   }
 
-  add(port: number): void {
-    this.#ports.add(port)
+  /** All of them; what was said before is forgotten. */
+  listensOn(ports: Iterable<number>): void {
+    this.#ports = new Set(ports)
   }
 
   isSelf(address: string, port: number): boolean {

@@ -26,6 +26,12 @@ export type ListenerAddress =
   | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
   | { readonly kind: 'unix'; readonly path: string }
 
+/** `address`: a port 0 is filled in. `close`: nobody else comes in there; who is in stays. */
+export interface Listening {
+  readonly address: ListenerAddress
+  readonly close: () => void
+}
+
 /** A socket that listens already: by its descriptor, or in a server that another process sent over IPC. */
 export type ListeningSocket = { readonly fd: number } | Server
 
@@ -39,7 +45,7 @@ const SERVE = {
 export class Listeners implements Tracked {
   readonly #deps: Deps
   readonly #onFault: (error: unknown) => void
-  readonly #servers: Server[] = []
+  readonly #servers = new Set<Server>()
   readonly #sockets = new Set<Socket>()
   readonly #serving = new Map<Socket, Served>()
   readonly #held = new Set<Socket>()
@@ -71,8 +77,8 @@ export class Listeners implements Tracked {
     return () => this.#held.delete(raw)
   }
 
-  /** Resolves to the address that is listened on (a port 0 is filled in); rejects when it can not be had. */
-  async listen(door: ListenerDoor, address: ListenerAddress): Promise<ListenerAddress> {
+  /** Rejects when the address can not be had. */
+  async listen(door: ListenerDoor, address: ListenerAddress): Promise<Listening> {
     const server = await this.#open(door, (opened) => {
       if (address.kind === 'tcp') {
         opened.listen({ host: address.host, port: address.port, backlog: BACKLOG, ipv6Only: address.host === '::1' })
@@ -82,7 +88,7 @@ export class Listeners implements Tracked {
       }
     })
     if (address.kind === 'unix') chmodSync(address.path, 0o600)
-    return tcpAddress(server) ?? address
+    return { address: tcpAddress(server) ?? address, close: () => this.#unlisten(server) }
   }
 
   /**
@@ -108,15 +114,23 @@ export class Listeners implements Tracked {
     return refuse('it is no TCP socket, and this door goes by addresses', undefined)
   }
 
+  #unlisten(server: Server): void {
+    this.#servers.delete(server)
+    server.close()
+  }
+
   #open(door: ListenerDoor, start: (server: Server) => void): Promise<Server> {
     // allowHalfOpen: a client that has said all it wants still gets its answer; the connection code ends it.
     const options = { allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEPALIVE_PROBE_MS }
     const server = createServer(options, (socket) => this.#accept(door, socket))
-    this.#servers.push(server)
+    this.#servers.add(server)
     return new Promise((resolve, reject) => {
-      server.once('error', reject)
+      server.once('error', (error) => {
+        this.#servers.delete(server)
+        reject(error)
+      })
       server.once('listening', () => {
-        server.removeListener('error', reject)
+        server.removeAllListeners('error')
         server.on('error', this.#onFault)
         resolve(server)
       })

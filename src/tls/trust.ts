@@ -50,9 +50,9 @@ export function upstreamTrust(sources: readonly string[], ownCertificatePem: str
 }
 
 /** One context for all upstream connections. Without `rejectUnauthorized: false` Node.js enforces it; nothing here may turn that off. */
-export function upstreamSecureContext(sources: readonly string[], ownCertificatePem: string): SecureContext {
+export function upstreamContext(roots: { readonly ca: string[] }): SecureContext {
   return createSecureContext({
-    ...upstreamTrust(sources, ownCertificatePem),
+    ...roots,
     minVersion: 'TLSv1.2',
     // Level 2 refuses RSA keys under 2048 bits and SHA-1 signatures anywhere in the chain; Node.js 20 starts at level 1.
     ciphers: `${DEFAULT_CIPHERS}:@SECLEVEL=2`,

@@ -42,14 +42,14 @@ export class NameServer {
   }
 
   /** Listens on UDP and TCP; a port 0 is filled in, the same for both. Rejects when one of the two can not be had. */
-  async listen(address: Endpoint): Promise<Endpoint> {
+  async listen(address: Endpoint): Promise<{ readonly address: Endpoint; readonly close: () => void }> {
     for (let left = address.port === 0 ? PORT_TRIES : 1; ; left -= 1) {
       const tcp = await listenTcp(address)
       const { address: host, port } = tcp.address() as AddressInfo
       try {
         const udp = await bindUdp({ host: address.host, port })
         this.adopt(udp, tcp)
-        return { host, port }
+        return { address: { host, port }, close: () => this.#unlisten(udp, tcp) }
       } catch (error) {
         tcp.close()
         if (left === 1) throw error
@@ -69,6 +69,13 @@ export class NameServer {
     udp.on('error', this.#deps.onFault)
     tcp.on('connection', (socket) => this.#accept(socket))
     tcp.on('error', this.#deps.onFault)
+  }
+
+  #unlisten(udp: UdpSocket, tcp: Server): void {
+    if (!this.#udp.delete(udp)) return
+    this.#servers.delete(tcp)
+    tcp.close()
+    udp.close()
   }
 
   /** Takes no more questions, gives those under way 2 s for their answers, and writes what was only counted. */
