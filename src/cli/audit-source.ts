@@ -75,6 +75,16 @@ async function openTrailAt(active: string): Promise<TrailFile[]> {
   }
 }
 
+const NO_TRAIL =
+  'there is no record of an audit trail in it\n  fix: name the files of a trail, audit.path and its segments'
+
+async function* counted(batches: AsyncIterable<Batch>, given: { records: number }): AsyncIterable<Batch> {
+  for await (const batch of batches) {
+    given.records += batch.lines.length
+    yield batch
+  }
+}
+
 /** Gives the records of the source to `use` and says on stderr what was passed over. */
 export async function withSource<T>(
   files: readonly string[],
@@ -84,8 +94,12 @@ export async function withSource<T>(
 ): Promise<T> {
   const opened = await openSource(files, flags)
   const skipped: Skipped = { torn: 0, foreign: 0 }
+  const given = { records: 0 }
   try {
-    return await use(readFiles(opened, skipped), opened, skipped)
+    const result = await use(counted(readFiles(opened, skipped), given), opened, skipped)
+    // A wrong path would read like a trail in which nothing happened.
+    if (given.records === 0 && skipped.foreign > 0) throw new ExitError(EXIT.usage, NO_TRAIL)
+    return result
   } catch (error) {
     throw error instanceof Unreadable ? new ExitError(EXIT.failure, error.message) : error
   } finally {

@@ -30,6 +30,8 @@ const BY_POLICY: ReadonlySet<unknown> = new Set([
   'self',
 ])
 const SWITCHED = 101
+/** What denied it was a secret, or a placeholder, in the request itself. */
+const OF_SECRETS = /^(?:secret|inject):/
 
 const open = (why: string): Compared => ({ kind: 'open', why })
 
@@ -45,6 +47,8 @@ export function compare(config: Config, decided: TrailRecord, status: number | n
   if (!BY_POLICY.has(was.reason)) return open(was.reason ?? '')
   const { method } = decided
   if (typeof method !== 'string') return comparePassed(config, client, decided, was)
+  if (was.rule !== null && OF_SECRETS.test(was.rule)) return open('its secrets are not in a trail')
+  if (decided['path'] === '*') return open('it asks for no path')
   const url = urlOf(decided)
   const judged = judgeRequest(config, client, method, status === SWITCHED ? `ws${url.slice(4)}` : url)
   const { decision, rule, reason, hint, conditions } = judged

@@ -35,7 +35,7 @@ describe('explain', () => {
       'https://api.github.com/user',
     ])
     expect(out).toBe(
-      'allow GET https://api.github.com/user\n  client  github-mcp\n  rule    github-read\n  why     rule github-read matches\n',
+      'allow GET https://api.github.com/user\n  client  github-mcp\n  rule    github-read\n  why     rule github-read matches\n  rules   allow github-read: matches\n',
     )
     expect(code).toBe(0)
   })
@@ -49,6 +49,7 @@ describe('explain', () => {
       '  rule    none',
       '  why     no_matching_rule: no rule allows this request',
       '  hint    add /user/emails to the paths of rule github-read',
+      '  rules   allow github-read: not for this path',
       '',
     ])
     expect({ code, message }).toEqual({ code: 3, message: '' })
@@ -66,8 +67,36 @@ describe('explain', () => {
       client: 'anonymous',
       reason: 'no_matching_rule',
       rule: null,
+      considered: [{ rule: 'github-read', kind: 'allow', matched: false, missing: ['client'] }],
+      considered_omitted: 0,
     })
     expect(code).toBe(3)
+  })
+
+  it('lists every rule that names the host, deny rules first, twenty at most', async () => {
+    const many = join(folder, 'many.yaml')
+    const denies = Array.from(
+      { length: 21 },
+      (_, index) => `  - { id: no-${index}, deny: { hosts: ["*"], paths: [/${index}] } }\n`,
+    )
+    const allows =
+      '  - { id: put, clients: [anonymous], allow: { hosts: ["*.example.com"], methods: [PUT], paths: [/a] } }\n'
+    writeFileSync(
+      many,
+      `version: 1\nrules:\n  - { id: all, allow: { hosts: [a.example.com] } }\n${allows}${denies.join('')}`,
+    )
+    const { out } = await run(explainCommand, ['-c', many, 'GET', 'https://a.example.com/'])
+    const rows = out.split('\n').filter((line) => /: (?:not for|matches)|more$/.test(line) && !line.includes('why'))
+    expect(rows[0]).toBe('  rules   deny no-0: not for this path')
+    expect(rows.slice(-2)).toEqual(['          allow all: matches', '          and 3 more'])
+    expect(rows).toHaveLength(21)
+  })
+
+  it('lists no rule where none is asked', async () => {
+    const { out } = await run(explainCommand, ['-c', file, '--json', 'GET', 'http://127.0.0.1/'])
+    expect(JSON.parse(out)).toMatchObject({ reason: 'address_denied', considered: [], considered_omitted: 0 })
+    const bad = await run(explainCommand, ['-c', file, '--json', 'GET', 'https://mail.example.com/a/../b'])
+    expect(JSON.parse(bad.out)).toMatchObject({ reason: 'path_not_canonical', considered: [] })
   })
 
   it('says in observe mode that nothing is held back', async () => {

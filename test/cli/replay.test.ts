@@ -50,6 +50,28 @@ describe('replay', () => {
     expect(out).toContain('\n  path  /user  /user/emails\n1 request decided as before\n')
   })
 
+  it.each(['secret:github_token', 'inject:GITHUB'])('leaves open what %s has denied', async (rule) => {
+    await denied('/user', { reason: 'denied_by_rule', rule })
+    const { code, out } = await replayed(WIDE)
+    expect([code, out]).toEqual([
+      0,
+      '0 requests decided as before; can not be told: 1 (its secrets are not in a trail)\n',
+    ])
+  })
+
+  it('takes no log of something else for a trail in which nothing happened', async () => {
+    const file = join(fixture.folder, 'access.log')
+    writeFileSync(file, 'GET / 200\nGET /a 200\n')
+    const ended = await run(replayCommand, [file])
+    expect(ended).toMatchObject({ code: 1, message: expect.stringContaining('no record of an audit trail') })
+  })
+
+  it('leaves open what asks for no path', async () => {
+    await allowed('*', { method: 'OPTIONS' })
+    const { code, out } = await replayed(WIDE)
+    expect([code, out]).toEqual([0, '0 requests decided as before; can not be told: 1 (it asks for no path)\n'])
+  })
+
   it('names what a wider one allows, and ends with 0', async () => {
     await denied('/user')
     const { code, out } = await replayed(WIDE)

@@ -38,6 +38,16 @@ describe('validate-config', () => {
     })
   })
 
+  it('judges what the environment alone says', async () => {
+    vi.spyOn(process, 'cwd').mockReturnValue(folder)
+    vi.stubEnv('MCP_EGRESS_RULES', '[{ id: a, allow: { hosts: [a.example.com] } }]')
+    expect(await run(validateConfigCommand, [])).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^the environment: valid: enforce, 1 rule,/),
+    })
+    vi.unstubAllEnvs()
+  })
+
   it('asks for a file where there is none', async () => {
     vi.spyOn(process, 'cwd').mockReturnValue(folder)
     expect(await run(validateConfigCommand, [])).toMatchObject({ code: 1, message: expect.stringContaining('-c FILE') })
@@ -91,5 +101,34 @@ describe('validate-config', () => {
     const { err, code } = await run(validateConfigCommand, ['-c', file])
     expect(err).toContain(`warning: ${file}:2:29: upstream.trust[1]: there is no file`)
     expect(code).toBe(0)
+  })
+
+  const DOUBTFUL = `${GOOD}  - { id: no, deny: { hosts: ["**.example.com"] } }\n`
+
+  it('warns of what can hardly be meant, with its line and the fix, and ends with 0', async () => {
+    writeFileSync(file, DOUBTFUL)
+    const { err, out, code } = await run(validateConfigCommand, ['-c', file])
+    expect(err).toBe(
+      [
+        `warning: ${file}:3:5: rules[0]: unreachable: rule no denies all of its requests`,
+        '    3 |   - { id: a, allow: { hosts: [a.example.com] } }',
+        '      |     ^',
+        '  fix: remove rule a, or narrow rule no',
+        '',
+      ].join('\n'),
+    )
+    expect(out).toContain(': valid: enforce, 2 rules,')
+    expect(code).toBe(0)
+  })
+
+  it('ends with 1 for a warning where it is strict', async () => {
+    writeFileSync(file, DOUBTFUL)
+    const strict = await run(validateConfigCommand, ['-c', file, '--strict'])
+    expect(strict).toMatchObject({ code: 1, message: `${file}: 1 warning, and --strict` })
+    const inJson = await run(validateConfigCommand, ['-c', file, '--strict', '--json'])
+    expect(inJson).toMatchObject({ code: 1, message: '' })
+    expect(JSON.parse(inJson.out)).toMatchObject({ valid: true, warnings: [{ line: 3, at: 'rules[0]' }] })
+    writeFileSync(file, GOOD)
+    expect(await run(validateConfigCommand, ['-c', file, '--strict'])).toMatchObject({ code: 0, message: '' })
   })
 })
