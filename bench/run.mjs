@@ -1,5 +1,5 @@
 // npm run bench [-- --quick] [--only keep-alive,bulk] [--peers mcp-egress,squid] [--soak N]: mcp-egress beside its peers.
-// Prints tables; a whole run writes results/latest.{json,md,svg}, any other results/partial.{json,md,svg}.
+// Prints tables; a whole run writes results/latest.{json,md,svg}, any other results/partial.{json,md,svg}; `decide` draws results/policy-cost.svg.
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { cpus, loadavg } from 'node:os'
@@ -95,10 +95,15 @@ function publish(results, { whole, quick, machine, subjects }) {
   mkdirSync(RESULTS, { recursive: true })
   const path = (ending) => join(RESULTS, `${whole ? 'latest' : 'partial'}.${ending}`)
   const data = { at: new Date().toISOString(), machine, quick, versions: named, results }
-  writeFileSync(path('json'), `${JSON.stringify(data, null, 2)}\n`)
+  // Pictures are files of their own.
+  const figures = JSON.stringify(data, (key, value) => (key === 'pictures' ? undefined : value), 2)
+  writeFileSync(path('json'), `${figures}\n`)
   writeFileSync(path('md'), text)
   const drawn = picture(results['keep-alive']?.tables ?? [], machine)
   if (drawn !== null) writeFileSync(path('svg'), drawn)
+  for (const { pictures = {} } of Object.values(results)) {
+    for (const [name, svg] of Object.entries(pictures)) writeFileSync(join(RESULTS, `${name}.svg`), svg)
+  }
   return path('{json,md,svg}')
 }
 
@@ -115,7 +120,7 @@ async function main() {
   const lab = await openLab({ quick })
   let results
   try {
-    results = await measureAll(lab, wanted, subjects, { quick, soak })
+    results = await measureAll(lab, wanted, subjects, { quick, soak, machine })
   } finally {
     await lab.close()
   }
