@@ -1,7 +1,7 @@
 // One HTTP/1.1 connection to an origin: sends one request at a time and reads one strictly framed answer to it.
 
 import type { Socket } from 'node:net'
-import { encodeChunk, encodeLastChunk } from '../core/chunked.ts'
+import { encodeLastChunk } from '../core/chunked.ts'
 import { authenticatesConnection, frameResponse } from '../core/framing.ts'
 import { parseStatusHead, type StatusHead } from '../core/http1.ts'
 import type { Reason } from '../core/refusal.ts'
@@ -128,7 +128,7 @@ export class OriginConnection {
         return this.#maybeIdle()
       }
       sent.bytes += part.data.length
-      if (body.length === null) for (const piece of encodeChunk(part.data)) this.#out.hold(piece)
+      if (body.length === null) this.#out.holdInChunk(part.data)
       else this.#out.hold(part.data)
       if (!this.#out.sendIfFull()) await this.#drained()
       this.#timer?.refresh()

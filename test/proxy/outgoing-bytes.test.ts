@@ -65,9 +65,29 @@ describe('bytes on their way out', () => {
     expect(writes).toEqual([])
   })
 
+  it('are one chunk for all that leaves together, whatever sizes it came in', () => {
+    out.begin('head ')
+    for (const data of ['a', 'bb', 'c'.repeat(20)]) out.holdInChunk(Buffer.from(data))
+    out.send()
+    for (const data of ['dd', 'e']) out.holdInChunk(Buffer.from(data))
+    out.hold(Buffer.from('last'))
+    out.send()
+    expect(written()).toEqual([`head 17\r\nabb${'c'.repeat(20)}\r\n`, '3\r\ndde\r\nlast'])
+  })
+
+  it('go out unasked when a chunk fills a TLS record', () => {
+    out.holdInChunk(Buffer.alloc(RECORD - 1))
+    expect([out.sendIfFull(), writes]).toEqual([true, []])
+    out.holdInChunk(Buffer.alloc(1))
+    out.sendIfFull()
+    expect(writes.map(({ length }) => length)).toEqual([RECORD + '4000\r\n\r\n'.length])
+    expect(out.held).toBe(false)
+  })
+
   it('never go out once they were dropped, nor to a socket that is gone', () => {
     out.begin('head')
     add(Buffer.from('body'))
+    out.holdInChunk(Buffer.from('chunk'))
     out.drop()
     expect([out.held, out.send()]).toEqual([false, true])
     out.begin('head')
