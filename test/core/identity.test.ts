@@ -1,6 +1,7 @@
 import { Buffer } from 'node:buffer'
+import { createHash } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
-import { clientProblems, compileIdentity, identify, tokenClients } from '../../src/core/identity.ts'
+import { clientProblems, compileIdentity, identify, type TokenVerifier, tokenClients } from '../../src/core/identity.ts'
 import type { ClientSpec } from '../../src/core/rule.ts'
 
 const identity = compileIdentity([
@@ -74,7 +75,8 @@ describe('who asks', () => {
     ['a second pair', `${basic('github:gh-secret')}, ${basic('github:gh-secret')}`],
     ['a wrong Bearer', 'Bearer gh-secre'],
     ['a Bearer in another case', 'Bearer GH-SECRET'],
-    ['more than anybody sends', `Bearer ${'x'.repeat(5000)}`],
+    ['more than anybody sends', `Bearer ${'x'.repeat(9000)}`],
+    ['a signed token, where none is taken', 'Bearer a.b.c'],
   ])('wrong credentials never fall back to the source: %s', (_, credentials) => {
     expect(identify(identity, { source: '172.30.0.5', credentials })).toEqual({ kind: 'invalid' })
   })
@@ -95,6 +97,79 @@ describe('who asks', () => {
 
   it('names the clients that a 407 can help', () => {
     expect(tokenClients(identity)).toEqual(['github', 'mail'])
+    expect(tokenClients(signing)).toEqual(['github', 'hashed', 'robot'])
+  })
+})
+
+/** SHA-256 of `hashed-secret`. */
+const DIGEST = createHash('sha256').update('hashed-secret').digest('hex')
+/** Takes `name.of.source` for a token that proves `name`, from that source alone. */
+const verifier: TokenVerifier = {
+  verify: (token, digest, source) => {
+    expect(digest).toBe(createHash('sha256').update(token).digest('hex'))
+    const [name = '', , from] = token.split('.')
+    return from === String(source) ? { kind: 'proven', name } : { kind: 'refused', fault: 'replayed' }
+  },
+}
+const signing = {
+  ...compileIdentity([
+    { name: 'github', token: 'gh.sec.ret' },
+    { name: 'hashed', tokenDigest: DIGEST },
+    { name: 'robot', claimed: true },
+    { name: 'host', source: ['10.0.0.1'] },
+  ]),
+  verifier,
+}
+
+describe('a token of which only the digest is known', () => {
+  it.each([
+    ['Basic', basic('hashed:hashed-secret'), 'hashed'],
+    ['Bearer', 'Bearer hashed-secret', 'hashed'],
+  ])('proves its client: %s', (_, credentials, name) => {
+    expect(identify(signing, { source: null, credentials })).toEqual({ kind: 'client', name, by: 'token' })
+  })
+
+  it.each([
+    ['the digest in its place', `Bearer ${DIGEST}`],
+    ['the digest with its name', basic(`hashed:${DIGEST}`)],
+    ['the line of the file', basic(`hashed:sha256:${DIGEST}`)],
+  ])('is not proven by %s', (_, credentials) => {
+    expect(identify(signing, { source: null, credentials })).toEqual({ kind: 'invalid' })
+  })
+})
+
+describe('a signed token', () => {
+  it.each([
+    ['Bearer', 'Bearer robot.of.null'],
+    ['Basic, with its own name', basic('robot:robot.of.null')],
+  ])('names a client that is left to it: %s', (_, credentials) => {
+    expect(identify(signing, { source: null, credentials })).toEqual({ kind: 'client', name: 'robot', by: 'token' })
+  })
+
+  it('is asked about after the tokens that are known', () => {
+    const found = identify(signing, { source: null, credentials: 'Bearer gh.sec.ret' })
+    expect(found).toEqual({ kind: 'client', name: 'github', by: 'token' })
+  })
+
+  it.each([
+    ['what verifies it refuses it', 'Bearer robot.of.elsewhere', 'jwt_replayed'],
+    ['it names a client of a token', 'Bearer github.of.10.0.0.1', undefined],
+    ['it names a client of a digest', 'Bearer hashed.of.null', 'jwt_client'],
+    ['it names a client of an address', 'Bearer host.of.null', 'jwt_client'],
+    ['it names nobody', 'Bearer nobody.of.null', 'jwt_client'],
+    ['it names everybody', 'Bearer anonymous.of.null', 'jwt_client'],
+    ['another name stands beside it', basic('host:robot.of.null'), 'jwt_client'],
+    ['no name stands beside it', basic(':robot.of.null'), 'jwt_client'],
+    ['a name with a token of its own stands beside it', basic('github:robot.of.null'), undefined],
+    ['it has two parts', 'Bearer robot.of', undefined],
+    ['it has four', 'Bearer robot.of.null.x', undefined],
+  ])('is refused, and no source helps, when %s', (_, credentials, flag) => {
+    expect(identify(signing, { source: null, credentials })).toEqual({ kind: 'invalid', flag })
+  })
+
+  it('never beats invalid credentials into a source', () => {
+    const found = identify(signing, { source: '10.0.0.1', credentials: 'Bearer robot.of.null' })
+    expect(found).toEqual({ kind: 'invalid', flag: 'jwt_replayed' })
   })
 })
 
@@ -123,6 +198,18 @@ describe('problems of clients', () => {
         { name: 'b', source: ['::ffff:10.0.0.1'] },
       ],
       'clients[1].source[0]',
+      /"a" too/,
+    ],
+    ['a token and its digest', [{ name: 'a', token: 'a', tokenDigest: DIGEST }], 'clients[0].source', /exactly one/],
+    ['a token and a claim', [{ name: 'a', token: 'a', claimed: true }], 'clients[0].source', /exactly one/],
+    ['a digest that is none', [{ name: 'a', tokenDigest: DIGEST.toUpperCase() }], 'clients[0].token', /digest/],
+    [
+      'a token, and its digest at another client',
+      [
+        { name: 'a', token: 'hashed-secret' },
+        { name: 'b', tokenDigest: DIGEST },
+      ],
+      'clients[1].token',
       /"a" too/,
     ],
     ['an empty token', [{ name: 'a', token: '' }], 'clients[0].token', /empty/],
