@@ -5,14 +5,18 @@ import { createRedactor, type Redactor, type Secrets } from '../core/redact.ts'
 import { openRedactionKey } from './secret.ts'
 
 export interface Redaction extends Redactor {
-  /** From now on with these secrets, and the same key. */
+  /** From now on with these secrets, and the same key. Of those before, values are still looked for. */
   update(secrets: Secrets): void
 }
+
+/** Values that are secrets no more, of this many the last ones. */
+const MAX_FORMER = 256
 
 /** `directory`: where the key is kept, and made at the first call. Throws an Error that says what to do for a key that can not be trusted. */
 export function openRedaction(directory: string, secrets: Secrets): Redaction {
   const key = openRedactionKey(join(directory, 'redaction.key'))
   let current = createRedactor(key, secrets)
+  let values = secrets.values ?? []
   return {
     path: (path) => current.path(path),
     query: (query) => current.query(query),
@@ -22,7 +26,10 @@ export function openRedaction(directory: string, secrets: Secrets): Redaction {
     sample: (text, limit, context, cut) => current.sample(text, limit, context, cut),
     fingerprint: (value) => current.fingerprint(value),
     update: (next) => {
-      current = createRedactor(key, next)
+      const own = next.values ?? []
+      // SECURITY: what began before a reload may still say a value that it has replaced, and so may the answer to it.
+      values = [...new Set([...own, ...values])].slice(0, own.length + MAX_FORMER)
+      current = createRedactor(key, { ...next, values })
     },
   }
 }

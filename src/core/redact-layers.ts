@@ -49,3 +49,36 @@ function withoutZeros({ text }: Layer, rawLength: number): Layer {
   offsets.push(rawLength)
   return { text: text.replaceAll('\0', ''), offsets }
 }
+
+/** Every escape of both kinds at once. */
+const ANY_ESCAPE = /%([0-9A-Fa-f]{2})|(?<!\\)\\+(?:u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2})|(\/))/g
+/** The beginning of one at the end of a text. */
+const BEGUN_ESCAPE = /(?:%[0-9A-Fa-f]?|\\+(?:u[0-9A-Fa-f]{0,3}|x[0-9A-Fa-f]?)?)$/
+const LONGEST_ESCAPE = 16
+
+/** One round of escapes taken off, without the places; null when nothing was escaped. */
+export function unescaped(text: string): string | null {
+  if (!text.includes('%') && !text.includes('\\')) return null
+  const plain = text.replace(ANY_ESCAPE, (_, percent?: string, unicode?: string, byte?: string, slash?: string) => {
+    return slash ?? String.fromCharCode(Number.parseInt((percent ?? unicode ?? byte) as string, 16))
+  })
+  return plain.length === text.length ? null : plain
+}
+
+/** Where in `text` stands what is at `at` once one round of escapes is taken off. */
+export function escapedPlace(text: string, at: number): number {
+  let shift = 0
+  ANY_ESCAPE.lastIndex = 0
+  for (let match = ANY_ESCAPE.exec(text); match !== null; match = ANY_ESCAPE.exec(text)) {
+    if (match.index - shift >= at) break
+    shift += match[0].length - 1
+  }
+  return at + shift
+}
+
+/** Where the last escape begins that the end of `text` cuts through; its length where it cuts through none. */
+export function endOfWholeEscapes(text: string): number {
+  const from = Math.max(0, text.length - LONGEST_ESCAPE)
+  const begun = BEGUN_ESCAPE.exec(text.slice(from))
+  return begun === null ? text.length : from + begun.index
+}

@@ -19,18 +19,19 @@ export const SUSPECT = {
 /** By hash of three characters, the bits that they raise. */
 export type ScanTable = Uint8Array
 
-const SLOTS = 1 << 16
+export const SLOTS: number = 1 << 16
 const SLASH = 0x2f
 const BACKSLASH = 0x5c
 
-const slotOf = (a: number, b: number, c: number): number => (a * 4_099 + b * 67 + c) & (SLOTS - 1)
+/** Slot of three characters. */
+export const slotOf = (a: number, b: number, c: number): number => (a * 4_099 + b * 67 + c) & (SLOTS - 1)
 
 /** Slot of the three characters from `at`. */
 export function slotAt(text: string, at: number): number {
   return slotOf(text.charCodeAt(at), text.charCodeAt(at + 1), text.charCodeAt(at + 2))
 }
 
-/** Three characters each: a part of every form in redact-tokens.ts, as rare in other texts as can be. */
+/** Three characters each: a part of every form in token-formats.ts, as rare in other texts as can be. */
 const TOKEN_PARTS: readonly string[] = [
   ...'ghp gho ghs ghu ghr b_p xox xap pk_ rk_ sk_ whs AKI ASI sk- AIz ya2 GOC SG. pm_ ypi hf_'.split(' '),
   ...'lpa lpt ldt lrt soa lcb oas lft imt lag BSA gsk ntn r8_ xai plx tvl igd n_a p_v shp s/T :AA eyJ --B'.split(' '),

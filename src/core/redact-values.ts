@@ -7,7 +7,7 @@ import { slotAt } from './redact-scan.ts'
 /** Shorter ones would be found in everything. */
 export const MIN_KNOWN_SECRET_LENGTH = 8
 /** So much of a spelling is looked for; what follows it counts as far as it agrees, so that one cut at the end is found too. */
-const MAX_NEEDLE = 512
+export const MAX_NEEDLE = 512
 
 /** What to look for. `begins`: what a text must hold somewhere to be worth a search. */
 export interface KnownSecrets {
@@ -42,7 +42,7 @@ export function findKnown(text: string, known: KnownSecrets, folded: boolean, ad
 }
 
 /** Percent escapes and `\u` are taken off before anything is looked for; these are what is left. */
-function spellings(value: string): string[] {
+export function spellings(value: string): string[] {
   const bytes = Buffer.from(value, 'utf8')
   const written = [value, bytes.toString('latin1')]
   const quoted = written.map((text) => JSON.stringify(text).slice(1, -1))
@@ -54,16 +54,28 @@ function hex(value: string): string {
   return Buffer.from(value, 'utf8').toString('hex')
 }
 
-/** Those digits of a longer base64 text (RFC 4648 §4, §5) that the value alone decides, by where in three bytes it begins. */
-function base64(value: string): Spelling[] {
-  const bytes = Buffer.from(value, 'utf8')
+/** What a longer base64 text (RFC 4648 §4, §5) has of a value: those digits that the value alone decides, by where in three bytes it begins. */
+interface Base64Spelling {
+  readonly text: string
+  /** Bytes before it that its first digits belong to as well: 0, 1 or 2. */
+  readonly offset: number
+  /** The last digit of it holds some of its bits, and is left out. */
+  readonly isWhole: boolean
+}
+
+export function base64Spellings(bytes: Buffer): Base64Spelling[] {
   return [0, 2, 3].flatMap((skipped, offset) => {
     const padded = Buffer.concat([Buffer.alloc(offset), bytes]).toString('base64')
     const isWhole = !padded.endsWith('=')
     const digits = padded.replaceAll('=', '').slice(skipped, isWhole ? padded.length : -1)
     const spelled = new Set([digits, digits.replaceAll('+', '-').replaceAll('/', '_')])
-    return Array.from(spelled, (each) => spelling(value, each, [offset > 0, !isWhole]))
+    return Array.from(spelled, (text) => ({ text, offset, isWhole }))
   })
+}
+
+function base64(value: string): Spelling[] {
+  const spelled = base64Spellings(Buffer.from(value, 'utf8'))
+  return spelled.map(({ text, offset, isWhole }) => spelling(value, text, [offset > 0, !isWhole]))
 }
 
 function spelling(value: string, text: string, shared: Spelling['shared'] = [false, false]): Spelling {

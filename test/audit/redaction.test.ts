@@ -32,5 +32,18 @@ describe('the redactor in force', () => {
     expect(new Set(all('Battery-Staple'))).toEqual(new Set(['Battery-Staple']))
     redaction.update({ values: ['Battery-Staple'] })
     expect(new Set(all('Battery-Staple'))).toEqual(new Set([mark]))
+    redaction.update({})
+    // What began before may end behind many reloads.
+    expect(new Set(all('Battery-Staple'))).toEqual(new Set([mark]))
+    expect(redaction.text('Correct-Horse')).toBe(redaction.fingerprint('Correct-Horse'))
+  })
+
+  it('forgets the oldest of the values that are secret no more, and never one that is', () => {
+    const redaction = openRedaction(folder, { values: ['the-first-one'] })
+    for (let turn = 0; turn < 300; turn += 1) redaction.update({ values: ['always-there', `value-number-${turn}-`] })
+    expect(redaction.text('the-first-one value-number-3-')).toBe('the-first-one value-number-3-')
+    for (const value of ['always-there', 'value-number-299-', 'value-number-60-']) {
+      expect(redaction.text(value)).toBe(redaction.fingerprint(value))
+    }
   })
 })

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { eachReading } from '../../src/core/redact-layers.ts'
+import { eachReading, endOfWholeEscapes, escapedPlace, unescaped } from '../../src/core/redact-layers.ts'
 
 function readings(raw: string): string[] | null {
   const texts: string[] = []
@@ -49,5 +49,38 @@ describe('readings of a text', () => {
   it('half a megabyte of backslashes is read in time that grows with it', () => {
     expect(readings('\\'.repeat(524_288))).toHaveLength(1)
     expect(readings('\\\\u00'.repeat(87_381))).toHaveLength(1)
+  })
+})
+
+describe('one round without the places', () => {
+  it.each<[string, string | null]>([
+    ['plain', null],
+    ['100 % of it \\n', null],
+    ['%61\\u0062\\x63\\/%2561', 'abc/%61'],
+    ['\\\\\\u0061', 'a'],
+  ])('%j', (raw, text) => {
+    expect(unescaped(raw)).toBe(text)
+  })
+
+  it('a place in what it reads is a place in what it was', () => {
+    const raw = 'x%61\\u0062c%64'
+    const places = Array.from('xabcd', (_, at) => raw.slice(escapedPlace(raw, at)))
+    expect(places).toEqual([raw, '%61\\u0062c%64', '\\u0062c%64', 'c%64', '%64'])
+    expect(escapedPlace(raw, 5)).toBe(raw.length)
+    expect(escapedPlace('plain', 3)).toBe(3)
+  })
+
+  it.each<[string, string]>([
+    ['whole', ''],
+    ['whole %61', ''],
+    ['a %', '%'],
+    ['a %6', '%6'],
+    ['a \\', '\\'],
+    ['a \\\\u006', '\\\\u006'],
+    ['a \\u0061', ''],
+    ['a \\x6', '\\x6'],
+    [`a ${'\\'.repeat(40)}`, '\\'.repeat(16)],
+  ])('the escape that the end of %j cuts through', (raw, begun) => {
+    expect(raw.slice(endOfWholeEscapes(raw))).toBe(begun)
   })
 })
