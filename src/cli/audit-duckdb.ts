@@ -44,6 +44,8 @@ const RECORD_COLUMNS: Readonly<Record<string, string>> = {
   sni: 'VARCHAR',
   names: 'STRUCT("connect" VARCHAR, sni VARCHAR, host VARCHAR, url VARCHAR)',
   original_destination: 'VARCHAR',
+  mcp: 'STRUCT("method" VARCHAR, tool VARCHAR, resource VARCHAR, id VARCHAR)[]',
+  graphql: 'STRUCT(operation VARCHAR, name VARCHAR)[]',
   security_flags: 'VARCHAR[]',
   outcome: 'VARCHAR',
   status: 'INTEGER',

@@ -3,7 +3,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { type LineHead, parseRecord, type TrailRecord } from '../audit/read.ts'
 import { parseDuration } from '../config/quantity.ts'
-import { compilePathGlob, matchPathGlob } from '../core/glob.ts'
+import { compilePathGlob, compileValueGlob, matchPathGlob, matchValueGlob } from '../core/glob.ts'
 import { type HostPattern, overlaps, parseHostPattern } from '../core/host-pattern.ts'
 import { clientName, escaped, member } from './audit-text.ts'
 import { EXIT, ExitError } from './exit.ts'
@@ -24,6 +24,7 @@ export interface FilterFlags extends PeriodFlags {
   readonly status?: string
   readonly method?: string
   readonly path?: string
+  readonly mcpTool?: string
 }
 
 /** What is asked about a request. A question to its end can be answered only once that is known. */
@@ -53,6 +54,7 @@ export function addFilter(command: Command): Command {
     .option('--status <status>', 'answered so: 403, or 4xx', statusOption)
     .option('--method <method>', 'with this method')
     .option('--path <glob>', 'with this path: /repos/** as in rules')
+    .option('--mcp-tool <glob>', 'with a message of MCP that calls this tool: get_* as in rules')
 }
 
 function moment(text: string): string {
@@ -114,7 +116,7 @@ function holdsAll(line: string, criteria: readonly Criterion[]): boolean {
 }
 
 function criteriaOf(flags: FilterFlags): Criterion[] {
-  const { client, host, status, path } = flags
+  const { client, host, status, path, mcpTool } = flags
   const criteria: Criterion[] = []
   const equal = (name: string, value: string | undefined, of: Criterion['of'] = 'decision'): void => {
     if (value !== undefined)
@@ -138,12 +140,23 @@ function criteriaOf(flags: FilterFlags): Criterion[] {
       typeof record['path'] === 'string' && matchPathGlob(glob, record['path'])
     criteria.push({ needle: '"path":"', of: 'decision', holds })
   }
+  if (mcpTool !== undefined) criteria.push(toolCriterion(mcpTool))
   if (status !== undefined) {
     const leading = status.replace('xx', '')
     const holds = (record: TrailRecord): boolean => String(record['status']).startsWith(leading)
     criteria.push({ needle: `"status":${leading}`, of: 'end', holds })
   }
   return criteria
+}
+
+function toolCriterion(text: string): Criterion {
+  const glob = compileValueGlob(text)
+  const calls = (message: unknown): boolean => {
+    const tool = typeof message === 'object' && message !== null && 'tool' in message ? message.tool : null
+    return typeof tool === 'string' && matchValueGlob(glob, tool)
+  }
+  const holds = ({ mcp }: TrailRecord): boolean => Array.isArray(mcp) && mcp.some(calls)
+  return { needle: '"mcp":[', of: 'decision', holds }
 }
 
 function hostCriterion(text: string): Criterion {

@@ -122,6 +122,8 @@ function unmapped(decided: TrailRecord, completed: TrailRecord | null): Json {
     sni,
     names,
     original_destination,
+    mcp,
+    graphql,
     security_flags,
     connection_id,
     truncated,
@@ -136,6 +138,8 @@ function unmapped(decided: TrailRecord, completed: TrailRecord | null): Json {
     sni,
     names,
     original_destination,
+    mcp,
+    graphql,
   }
   const end =
     completed === null

@@ -156,6 +156,7 @@ function decisionRows(decided: TrailRecord): [string, string][] {
     ['protocol', `${cell(protocol)}, SNI ${cell(sni)}, dialled ${cell(original)}`],
   ]
   if (decided['names'] !== undefined) rows.push(['names', cell(decided['names'])])
+  rows.push(...callRows('mcp', decided), ...callRows('graphql', decided))
   if (Array.isArray(flags) && flags.length > 0) rows.push(['flags', flags.map(cell).join(' ')])
   rows.push(...contentRows('request', decided))
   if (decided['truncated'] !== undefined) rows.push(['cut', cell(decided['truncated'])])
@@ -181,6 +182,15 @@ function grpcText(status: unknown): string {
   if (status === undefined) return ''
   const name = typeof status === 'number' ? GRPC_STATUS_NAMES[status] : undefined
   return `, gRPC status ${cell(status)}${name === undefined ? '' : ` ${name}`}`
+}
+
+/** Messages of MCP, operations of GraphQL: a row each, without what they do not have. */
+function callRows(name: 'mcp' | 'graphql', { [name]: calls }: TrailRecord): [string, string][] {
+  if (!Array.isArray(calls)) return []
+  return calls.map((call: unknown) => {
+    const members = typeof call === 'object' && call !== null ? Object.entries(call) : []
+    return [name, cell(Object.fromEntries(members.filter(([, value]) => value !== null)))]
+  })
 }
 
 /** Headers and body, where a rule has them recorded. */

@@ -9,12 +9,14 @@ import { auditCommand } from './audit.ts'
 import { addAuditPrune } from './audit-prune.ts'
 import { addAuditVerify } from './audit-verify.ts'
 import { caCommand, type DirectoryOptions } from './ca.ts'
+import { configCommand } from './config.ts'
 import { doctorCommand } from './doctor.ts'
 import { EXIT, ExitError } from './exit.ts'
 import { explainCommand } from './explain.ts'
 import { healthCommand } from './health.ts'
 import { initCommand } from './init.ts'
 import { iptablesCommand } from './iptables.ts'
+import { learnCommand } from './learn.ts'
 import { configOf } from './loaded.ts'
 import { proxyCommand } from './proxy.ts'
 import { replayCommand } from './replay.ts'
@@ -43,6 +45,8 @@ function program(): Command {
     validateConfigCommand(),
     explainCommand(),
     testCommand(),
+    configCommand(),
+    learnCommand(),
     replayCommand(),
     caCommand(caDirectory),
     iptables,

@@ -28,7 +28,7 @@ export function runConfig(config: Config, client: string | undefined, sources: r
     )
   }
   const clients = [{ name: client, source: [...sources] }]
-  return { ...config, listen, dns, audit, identity: compileIdentity(clients) }
+  return { ...config, listen, dns, audit, identity: compileIdentity(clients), jwt: null }
 }
 
 /** Where the trail may go: the configured path alone, or for the default one a path for each run that is under way at the same time. */

@@ -1,17 +1,23 @@
 // What takes more than one member to judge: references, uniqueness, and whether the rules compile to a policy.
 
-import type { ClientProblem, Identity } from '../core/identity.ts'
-import { ANONYMOUS, clientProblems, compileIdentity } from '../core/identity.ts'
+import { ANONYMOUS, compileIdentity, type Identity } from '../core/identity.ts'
 import type { Policy } from '../core/policy.ts'
 import { compilePolicy } from '../core/policy.ts'
 import type { ClientSpec, RuleSpec } from '../core/rule.ts'
+import { writtenRuleId } from '../core/rule-id.ts'
+import { nearest } from './nearest.ts'
+import { type Expanded, expandRules, findingOf, type Origin } from './openapi.ts'
 import { items, member } from './plain-data.ts'
-import type { Finding, Place } from './problem.ts'
+import { type Finding, parsePlace, type Place } from './problem.ts'
+import { type JwtSettings, type Reading, readProofs } from './proofs.ts'
 import { formatListenAddress } from './quantity.ts'
 import type { ConfigFile } from './schema.ts'
 import { isLiteralSecret } from './schema-audit-sink.ts'
 import { isReference } from './substitute.ts'
 import { checkShape } from './wording.ts'
+
+/** Of the names that are known, how many one fix lists. */
+const MAX_NAMED = 20
 
 /** What the command line adds to a file. */
 export interface Overrides {
@@ -20,32 +26,55 @@ export interface Overrides {
   readonly observe: boolean
 }
 
-/** A file that holds: its members with the overrides applied, and what its rules and clients compile to. */
+/** A file that holds: its members with the overrides applied, and what its rules and clients compile to. `origins` go with `rules`. */
 export interface Effective {
   readonly file: ConfigFile
   readonly mode: 'enforce' | 'observe'
   readonly clients: readonly ClientSpec[]
   readonly rules: readonly RuleSpec[]
+  readonly origins: readonly Origin[]
   readonly policy: Policy
   readonly identity: Identity
+  /** Null: no signed token proves anybody. */
+  readonly jwt: JwtSettings | null
 }
 
 export type Checked =
   | { readonly ok: true; readonly effective: Effective }
   | { readonly ok: false; readonly findings: readonly Finding[] }
 
-/** Checks the value of a file, references replaced. Where the shape is wrong, what is left of it is checked all the same. */
-export function checkFile(value: unknown, overrides: Overrides): Checked {
+/**
+ * Checks the value of a file, references replaced, and the files that it names. Where the shape is wrong, what is left of it is checked
+ * all the same.
+ */
+export function checkFile(value: unknown, overrides: Overrides, reading: Reading): Checked {
   const shaped = checkShape(value)
-  if (shaped.ok) return checkMeaning(shaped.file, wholeFile(shaped.file), overrides)
+  if (shaped.ok) return checkMeaning(shaped.file, wholeFile(shaped.file), overrides, reading)
   const sound = soundPart(value, shaped.findings)
   const part = checkShape(sound.value)
-  const rest = part.ok ? checkMeaning(part.file, sound.names, overrides) : null
+  const rest = part.ok ? checkMeaning(part.file, sound.names, overrides, reading) : null
   return { ok: false, findings: [...shaped.findings, ...(rest?.ok === false ? rest.findings : [])] }
 }
 
 /** Secrets that stand in the file as they are. Takes the value as written. */
 export function literalSecrets(written: unknown): Finding[] {
+  return secretMembers(written).flatMap(([place, secret]) => {
+    if (secret === undefined || secret === null || (typeof secret === 'string' && isReference(secret))) return []
+    const fix = 'write ${NAME} and set that variable, or file:PATH; and replace this secret, it has been written down'
+    return [{ place, message: 'a secret stands in the file', fix }]
+  })
+}
+
+/** The environment variables that are secrets of the proxy alone, as the file names them. */
+export function withheldVariables(written: unknown): string[] {
+  return secretMembers(written).flatMap(([[section], secret]) => {
+    if ((section !== 'inject' && section !== 'admin') || typeof secret !== 'string') return []
+    return /^\$\{(.+)\}$/.exec(secret)?.[1] ?? []
+  })
+}
+
+/** Every member whose value is a secret, and that value; undefined where it is not there. */
+export function secretMembers(written: unknown): [Place, unknown][] {
   const clients = items(member(written, 'clients')).map((client, index): [Place, unknown] => [
     ['clients', index, 'token'],
     member(client, 'token'),
@@ -54,11 +83,15 @@ export function literalSecrets(written: unknown): Finding[] {
   const values = items(member(member(member(written, 'audit'), 'redact'), 'values')).map(
     (secret, index): [Place, unknown] => [['audit', 'redact', 'values', index], secret],
   )
-  return [...clients, admin, ...values, ...sinkHeaders(written)].flatMap(([place, secret]) => {
-    if (secret === undefined || secret === null || (typeof secret === 'string' && isReference(secret))) return []
-    const fix = 'write ${NAME} and set that variable, or file:PATH; and replace this secret, it has been written down'
-    return [{ place, message: 'a secret stands in the file', fix }]
-  })
+  const secrets = items(member(written, 'secrets')).map((secret, index): [Place, unknown] => [
+    ['secrets', index, 'value'],
+    member(secret, 'value'),
+  ])
+  const injected = items(member(written, 'inject')).map((entry, index): [Place, unknown] => [
+    ['inject', index, 'value'],
+    member(entry, 'value'),
+  ])
+  return [...clients, admin, ...values, ...secrets, ...injected, ...sinkHeaders(written)]
 }
 
 /** Headers of `audit.sinks` that are literal credentials. */
@@ -96,10 +129,17 @@ function wholeFile({ rules = [], clients = [], tests = [] }: ConfigFile): Names 
  */
 function soundPart(value: unknown, findings: readonly Finding[]): { value: unknown; names: Names } {
   const faultsOf = (section: string): readonly Finding[] => findings.filter(({ place }) => place[0] === section)
+  // Whom a misshapen identity would prove is not known: nobody is blamed for it.
+  const isLeft = (client: unknown): boolean =>
+    faultsOf('identity').length > 0 && ['source', 'token'].every((way) => member(client, way) === undefined)
   const kept = (section: string): number[] => {
     const faults = faultsOf(section).filter(({ place }) => !isRuleId(place))
     const isFaulty = (index: number): boolean => faults.some(({ place }) => place.length === 1 || place[1] === index)
-    return [...items(member(value, section)).keys()].filter((index) => !isFaulty(index))
+    const isSound = (entry: unknown, index: number): boolean =>
+      !isFaulty(index) && !(section === 'clients' && isLeft(entry))
+    return [...items(member(value, section)).entries()].flatMap(([index, entry]) =>
+      isSound(entry, index) ? [index] : [],
+    )
   }
   const pick = (section: string): unknown[] => kept(section).map((index) => items(member(value, section))[index])
   const unnamed = new Set(faultsOf('rules').flatMap(({ place }) => (isRuleId(place) ? [place[1]] : [])))
@@ -107,11 +147,16 @@ function soundPart(value: unknown, findings: readonly Finding[]): { value: unkno
     const rule = items(member(value, 'rules'))[index]
     return unnamed.has(index) && typeof rule === 'object' ? { ...rule, id: `rule-${index}-without-id` } : rule
   })
-  const listen = faultsOf('listen').length > 0 ? undefined : member(value, 'listen')
+  const sound = (section: string): Record<string, unknown> => {
+    const given = faultsOf(section).length > 0 ? undefined : member(value, section)
+    return given === undefined ? {} : { [section]: given }
+  }
   return {
     value: {
       version: 1,
-      ...(listen === undefined ? {} : { listen }),
+      ...sound('listen'),
+      ...sound('inject'),
+      ...sound('identity'),
       clients: pick('clients'),
       rules,
       tests: pick('tests'),
@@ -130,14 +175,15 @@ function isRuleId(place: Place): boolean {
   return place.length === 3 && place[0] === 'rules' && place[2] === 'id'
 }
 
-function checkMeaning(file: ConfigFile, names: Names, overrides: Overrides): Checked {
-  const clients = file.clients ?? []
+function checkMeaning(file: ConfigFile, names: Names, overrides: Overrides, reading: Reading): Checked {
+  const { clients, jwt, findings: unproven } = readProofs(file, names.clients, reading)
   const opened = [...new Set(overrides.allow)]
-  const rules = [...(file.rules ?? []), ...opened.map(ruleForHost)]
+  const expanded = expandRules(file.rules ?? [], reading.description)
+  const rules = [...expanded.rules, ...opened.map(ruleForHost)]
   const mode = overrides.observe ? 'observe' : (file.mode ?? 'enforce')
-  const placeOfRule = (index: number): Place => {
-    const host = opened[index - (file.rules ?? []).length]
-    return host === undefined ? ['rules', names.rules[index] ?? index] : [`--allow ${host}`]
+  const inFile = (finding: Finding): Finding => {
+    const [section, index, ...rest] = finding.place
+    return { ...finding, place: [section ?? '', names.rules[Number(index)] ?? 0, ...rest] }
   }
   // A client that is left out for its shape is still one that rules may name; its place-holder never serves a request.
   const leftOut = [...names.clientNames].filter((name) => !clients.some((client) => client.name === name))
@@ -145,29 +191,39 @@ function checkMeaning(file: ConfigFile, names: Names, overrides: Overrides): Che
   const compiled = compilePolicy({ mode, clients: known, rules })
   const policyProblems = compiled.kind === 'ok' ? [] : compiled.problems
   const findings = [
-    ...clientProblems(clients).map((problem) => clientFinding(problem, names.clients)),
+    ...unproven,
     ...policyProblems.flatMap(({ ruleIndex, at, message, fix }) => {
       if (ruleIndex === null) return []
-      const place = placeOfRule(ruleIndex)
-      return [{ place: place.length === 1 ? place : [...place, ...parsePlace(at)], message, fix }]
+      const origin = expanded.origins[ruleIndex]
+      if (origin !== undefined) return [inFile(findingOf(origin, parsePlace(at), message, fix))]
+      return [{ place: [`--allow ${opened[ruleIndex - expanded.rules.length]}`], message, fix }]
     }),
+    ...expanded.findings.map(inFile),
     ...listenerFindings(file),
     ...dnsFindings(file),
-    ...testFindings(file, names),
+    ...injectFindings(file, names),
+    ...testFindings(file, names, expanded),
   ]
   if (findings.length > 0 || compiled.kind === 'bad') return { ok: false, findings }
   const { policy } = compiled
-  return { ok: true, effective: { file, mode, clients, rules, policy, identity: compileIdentity(clients) } }
+  return {
+    ok: true,
+    effective: {
+      file,
+      mode,
+      clients,
+      rules,
+      origins: expanded.origins,
+      policy,
+      identity: compileIdentity(clients),
+      jwt,
+    },
+  }
 }
 
 function ruleForHost(host: string): RuleSpec {
   const id = `allow-${host}`.replaceAll(/[^A-Za-z0-9._-]/g, '_')
   return { id, kind: 'allow', match: { hosts: [host] } }
-}
-
-function clientFinding({ at, message, fix }: ClientProblem, indexes: readonly number[]): Finding {
-  const [, index, ...rest] = parsePlace(at)
-  return { place: ['clients', indexes[Number(index)] ?? 0, ...rest], message, fix }
 }
 
 function listenerFindings({ listen }: ConfigFile): Finding[] {
@@ -196,31 +252,42 @@ function dnsFindings({ listen, dns }: ConfigFile): Finding[] {
   return [{ place: ['dns', 'answers'], message, fix: 'write answers: own, or add listen.transparent' }]
 }
 
-function testFindings({ tests = [] }: ConfigFile, names: Names): Finding[] {
+function injectFindings({ inject = [] }: ConfigFile, { clientNames }: Names): Finding[] {
+  return inject.flatMap(({ clients }, index) =>
+    (clients ?? []).flatMap((name, at): Finding[] => {
+      const isKnown = name === ANONYMOUS || clientNames.has(name)
+      return isKnown ? [] : [unknownName(['inject', index, 'clients', at], 'client', name, clientNames)]
+    }),
+  )
+}
+
+function testFindings({ tests = [] }: ConfigFile, names: Names, expanded: Expanded): Finding[] {
+  const made = new Set(expanded.rules.map(({ id }) => id))
   return tests.flatMap(({ client, rule }, position): Finding[] => {
     const found: Finding[] = []
     const index = names.tests[position] ?? position
     const name = typeof client === 'string' ? client : client?.name
     const isKnown = name === undefined || name === ANONYMOUS || names.clientNames.has(name)
     if (!isKnown) found.push(unknownName(['tests', index, 'client'], 'client', name, names.clientNames))
-    if (rule !== undefined && !names.ruleIds.has(rule)) {
-      found.push(unknownName(['tests', index, 'rule'], 'rule', rule, names.ruleIds))
+    // Which operations there are is known only where no description is at fault.
+    const isUnsure = rule !== undefined && names.ruleIds.has(writtenRuleId(rule)) && expanded.findings.length > 0
+    if (rule !== undefined && !names.ruleIds.has(rule) && !made.has(rule) && !isUnsure) {
+      found.push(unknownRule(['tests', index, 'rule'], rule, names.ruleIds, made))
     }
     return found
   })
 }
 
-function unknownName(place: Place, what: string, name: string, known: ReadonlySet<string>): Finding {
-  const fix = known.size === 0 ? `add it to ${what}s` : `known: ${[...known].join(', ')}`
-  return { place, message: `no ${what} is named ${JSON.stringify(name)}`, fix }
+function unknownRule(place: Place, id: string, written: ReadonlySet<string>, made: ReadonlySet<string>): Finding {
+  const finding = unknownName(place, 'rule', id, written)
+  const near = written.has(writtenRuleId(id)) ? nearest(id, made) : []
+  return near.length === 0 ? finding : { ...finding, fix: `did you mean ${near.join(' or ')}?` }
 }
 
-/** Reads `allow.hosts[0]` back into steps. */
-function parsePlace(at: string): Place {
-  return at
-    .split(/[.[\]]+/)
-    .filter((step) => step !== '')
-    .map((step) => (/^\d+$/.test(step) ? Number(step) : step))
+function unknownName(place: Place, what: string, name: string, known: ReadonlySet<string>): Finding {
+  const more = known.size > MAX_NAMED ? `, and ${known.size - MAX_NAMED} more` : ''
+  const fix = known.size === 0 ? `add it to ${what}s` : `known: ${[...known].slice(0, MAX_NAMED).join(', ')}${more}`
+  return { place, message: `no ${what} is named ${JSON.stringify(name)}`, fix }
 }
 
 function strings(value: unknown, section: string, key: string): Set<string> {

@@ -1,83 +1,53 @@
 // Loads a configuration: reads the file, replaces references, checks everything, and answers with the whole of it or every problem.
 
-import { createHash } from 'node:crypto'
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
-import type { AddressClass, AddressPolicy } from '../core/address-class.ts'
-import type { Identity } from '../core/identity.ts'
-import type { Policy } from '../core/policy.ts'
-import type { ClientSpec, RuleSpec } from '../core/rule.ts'
-import type { Effective, Overrides } from './check.ts'
-import { checkFile, literalSecrets } from './check.ts'
+import type { Overrides } from './check.ts'
+import { checkFile, literalSecrets, withheldVariables } from './check.ts'
+import { type CommandOutput, runCommand } from './command-value.ts'
+import { overlayEnvironment } from './environment.ts'
+import { assemble, type Config } from './effective.ts'
+import { MAX_JWKS_BYTES } from './jwks.ts'
+import { MAX_DESCRIPTION_BYTES } from './openapi.ts'
+import { corrected } from './correction.ts'
 import type { Finding, Problem } from './problem.ts'
 import { formatPlace } from './problem.ts'
-import type { ListenAddress } from './quantity.ts'
-import type { PolicyTest } from './schema.ts'
-import { type AuditSettings, auditSettings } from './schema-audit.ts'
-import { locateSinks, publicSinks } from './schema-audit-sink.ts'
-import { type DnsSettings, dnsSettings } from './schema-dns.ts'
 import type { Source } from './source.ts'
 import { NO_SOURCE, parseSource } from './source.ts'
+import { readPrivate } from './private-file.ts'
 import { substitute } from './substitute.ts'
+import { MIN_TOKEN_LENGTH } from './token-file.ts'
 
 export type { Overrides } from './check.ts'
+export type { Config } from './effective.ts'
 export { formatListenAddress, type ListenAddress } from './quantity.ts'
 
-/** A configuration in force. Paths are absolute. */
-export interface Config {
-  /** Null: no file, the defaults alone. */
-  readonly file: string | null
-  /** What relative paths count from. */
-  readonly folder: string
-  /** SHA-256 in lower-case hex of the effective configuration as canonical JSON; secrets do not enter it. */
-  readonly hash: string
-  readonly mode: 'enforce' | 'observe'
-  readonly listen: {
-    readonly proxy: readonly ListenAddress[]
-    readonly transparent: readonly ListenAddress[]
-    readonly gateway: readonly ListenAddress[]
-    readonly dns: readonly ListenAddress[]
-    readonly admin: readonly ListenAddress[]
-  }
-  readonly caDirectory: string
-  readonly clients: readonly ClientSpec[]
-  readonly rules: readonly RuleSpec[]
-  readonly policy: Policy
-  readonly identity: Identity
-  readonly dns: DnsSettings
-  /** `trust`: `system`, and absolute paths of PEM files. */
-  readonly upstream: { readonly trust: readonly string[]; readonly addresses: AddressPolicy }
-  readonly audit: AuditSettings
-  readonly admin: { readonly token: string | null }
-  readonly shutdownGraceMs: number
-  readonly tests: readonly PolicyTest[]
+/**
+ * `written`: the file as it stands, undefined where there is none; `value`: with references replaced and variables in it; `variables`: by
+ * the place that each has set.
+ */
+export interface Origin {
+  readonly written: unknown
+  readonly value: unknown
+  readonly variables: ReadonlyMap<string, string>
 }
 
-/** `lines`: the text of the file, for printing problems; empty where there is none. */
+/** `lines`: the text of the file, for printing problems; empty where there is none. `locate`: where in it findings stand. */
 export type Loaded =
   | {
       readonly ok: true
       readonly config: Config
       readonly warnings: readonly Problem[]
+      readonly locate: (findings: readonly Finding[]) => readonly Problem[]
       readonly lines: readonly string[]
+      readonly origin: Origin
     }
   | { readonly ok: false; readonly problems: readonly Problem[]; readonly lines: readonly string[] }
 
 const MAX_CONFIG_BYTES = 4 * 2 ** 20
 const MAX_SECRET_BYTES = 64 * 2 ** 10
-const MIN_TOKEN_LENGTH = 16
-const DEFAULT_GRACE_MS = 8_000
-const DEFAULT_DENY: readonly AddressClass[] = ['metadata', 'loopback', 'link-local', 'private']
-const NOWHERE: Config['listen'] = { proxy: [], transparent: [], gateway: [], dns: [], admin: [] }
-const DEFAULT_LISTEN: Config['listen'] = {
-  ...NOWHERE,
-  proxy: [{ kind: 'tcp', host: '127.0.0.1', port: 3128 }],
-  transparent: [
-    { kind: 'tcp', host: '127.0.0.1', port: 15_001 },
-    { kind: 'tcp', host: '::1', port: 15_001 },
-  ],
-  admin: [{ kind: 'tcp', host: '127.0.0.1', port: 9901 }],
-}
+/** Ten thousand lines of names and digests. */
+const MAX_TOKENS_BYTES = 2 ** 20
 const NO_OVERRIDES: Overrides = { allow: [], observe: false }
 
 /** The file to use: the one asked for, else `mcp-egress.yaml` in `cwd` if it is there, else none. */
@@ -87,22 +57,46 @@ export function findConfig(explicit: string | undefined, cwd: string): string | 
   return existsSync(found) ? found : null
 }
 
+/** What a command prints, and in which folder it runs. */
+export type RunCommand = (command: string, folder: string) => CommandOutput
+
 /** Null: no file, which is enforce with no rules on the default listeners, paths counting from the working directory. */
-export function loadConfig(file: string | null, env: NodeJS.ProcessEnv, overrides: Overrides = NO_OVERRIDES): Loaded {
+export function loadConfig(
+  file: string | null,
+  env: NodeJS.ProcessEnv,
+  overrides: Overrides = NO_OVERRIDES,
+  run: RunCommand = runCommand,
+): Loaded {
   const folder = file === null ? process.cwd() : dirname(resolve(file))
   const text = file === null ? '' : readText(resolve(file), MAX_CONFIG_BYTES)
   if (text === null) return unreadable(file ?? '')
   const source = file === null ? NO_SOURCE : parseSource(text)
   const lines = text.split(/\r?\n/)
   if (source.value === undefined) return { ok: false, problems: source.problems, lines }
-  const readFile = (path: string): string | null => readText(resolve(folder, path), MAX_SECRET_BYTES)
-  const { value, findings } = substitute(source.value, { env, readFile })
-  const checked = checkFile(value, overrides)
-  const all = [...literalSecrets(source.value), ...findings, ...(checked.ok ? [] : checked.findings)]
-  const problems = [...source.problems, ...locateAll(all, source)]
+  const read: string[] = file === null ? [] : [resolve(file)]
+  const located = (path: string): string => {
+    read.push(resolve(folder, path))
+    return resolve(folder, path)
+  }
+  const readFile = (path: string): string | null => readText(located(path), MAX_SECRET_BYTES)
+  const substituted = substitute(source.value, { env, readFile, runCommand: (command) => run(command, folder) })
+  const { value, findings, origins } = overlayEnvironment(substituted.value, env)
+  const checked = checkFile(value, overrides, {
+    description: (path) => readText(located(path), MAX_DESCRIPTION_BYTES),
+    tokens: (path) => readPrivate(located(path), path, MAX_TOKENS_BYTES),
+    keys: (path) => readText(located(path), MAX_JWKS_BYTES),
+  })
+  const faults = checked.ok ? [] : checked.findings.map((finding) => fromVariable(finding, origins))
+  const all = [...literalSecrets(source.value), ...substituted.findings, ...findings, ...faults]
+  const problems = [...source.problems, ...locateAll(corrected(all, source.value), source)]
   if (!checked.ok || problems.length > 0) return { ok: false, problems: problems.sort(byPosition), lines }
-  const config = assemble(checked.effective, file === null ? null : resolve(file), folder)
-  return { ok: true, config, warnings: locateAll(warningsOf(config), source), lines }
+  const config = {
+    ...assemble(checked.effective, file === null ? null : resolve(file), folder, read),
+    withheld: withheldVariables(source.value),
+  }
+  const locate = (found: readonly Finding[]): readonly Problem[] => locateAll(found, source).sort(byPosition)
+  const origin = { written: file === null ? undefined : source.value, value, variables: origins }
+  return { ok: true, config, warnings: locate(warningsOf(config)), locate, lines, origin }
 }
 
 /** Null: not there, not readable, too big, or not UTF-8. */
@@ -126,89 +120,25 @@ function locateAll(findings: readonly Finding[], source: Source): Problem[] {
   const seen = new Set<string>()
   return findings.flatMap((finding) => {
     const at = formatPlace(finding.place)
+    const elsewhere = at.startsWith('--') || at.startsWith('MCP_EGRESS_')
     const isConsequence = seen.has(at) && !at.startsWith('--')
     seen.add(at)
     if (isConsequence) return []
-    return [at.startsWith('--') ? NO_SOURCE.locate(finding) : source.locate(finding)]
+    return [elsewhere ? NO_SOURCE.locate(finding) : source.locate(finding)]
   })
+}
+
+/** A finding in what a variable has set is one of the variable. */
+function fromVariable(finding: Finding, origins: ReadonlyMap<string, string>): Finding {
+  for (let length = finding.place.length; length > 0 && origins.size > 0; length -= 1) {
+    const name = origins.get(formatPlace(finding.place.slice(0, length)))
+    if (name !== undefined) return { ...finding, place: [name, ...finding.place.slice(length)] }
+  }
+  return finding
 }
 
 function byPosition(a: Problem, b: Problem): number {
   return (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0)
-}
-
-/** The file with every default filled in; paths as written, so that the same file has the same hash on every machine. */
-function withDefaults({ file: given, mode, clients, rules }: Effective) {
-  return {
-    mode,
-    clients,
-    rules,
-    listen: { ...NOWHERE, ...(given.listen ?? DEFAULT_LISTEN) },
-    dns: dnsSettings(given.dns ?? {}, given.listen?.gateway !== undefined),
-    ca: { directory: 'certs', ...given.ca },
-    upstream: { trust: ['system'], deny: DEFAULT_DENY, allow: [], ...given.upstream },
-    audit: auditSettings(given.audit ?? {}),
-    admin: { token: null, ...given.admin },
-    shutdown: { grace: DEFAULT_GRACE_MS, ...given.shutdown },
-    tests: given.tests ?? [],
-  }
-}
-
-function assemble(effective: Effective, file: string | null, folder: string): Config {
-  const filled = withDefaults(effective)
-  const { listen, upstream, audit } = filled
-  const absolute = (path: string): string => resolve(folder, path)
-  const listeners = (addresses: readonly ListenAddress[]): ListenAddress[] =>
-    addresses.map((address) => (address.kind === 'tcp' ? address : { kind: 'unix', path: absolute(address.path) }))
-  return {
-    file,
-    folder,
-    hash: hashOf(filled),
-    mode: filled.mode,
-    listen: {
-      proxy: listeners(listen.proxy),
-      transparent: listeners(listen.transparent),
-      gateway: listeners(listen.gateway),
-      dns: listeners(listen.dns),
-      admin: listeners(listen.admin),
-    },
-    caDirectory: absolute(filled.ca.directory),
-    clients: filled.clients,
-    rules: filled.rules,
-    policy: effective.policy,
-    identity: effective.identity,
-    dns: filled.dns,
-    upstream: {
-      trust: upstream.trust.map((entry) => (entry === 'system' ? entry : absolute(entry))),
-      addresses: { deny: new Set(upstream.deny), allow: upstream.allow },
-    },
-    audit: { ...audit, path: absolute(audit.path), sinks: locateSinks(audit.sinks, absolute) },
-    admin: filled.admin,
-    shutdownGraceMs: filled.shutdown.grace,
-    tests: filled.tests,
-  }
-}
-
-/** SECURITY: the hash is published with every record, so a secret must not enter it: a short one could be guessed from it. */
-function hashOf(filled: ReturnType<typeof withDefaults>): string {
-  const clients = filled.clients.map((client) => (client.token === undefined ? client : { ...client, token: '***' }))
-  const admin = { token: filled.admin.token === null ? null : '***' }
-  const audit = {
-    ...filled.audit,
-    redact: { ...filled.audit.redact, values: filled.audit.redact.values.map(() => '***') },
-    sinks: publicSinks(filled.audit.sinks),
-  }
-  return createHash('sha256')
-    .update(canonicalJson({ ...filled, clients, admin, audit }))
-    .digest('hex')
-}
-
-/** JSON with the members of every object in one order, whatever the order in the file. */
-function canonicalJson(value: unknown): string {
-  return JSON.stringify(value, (_, item: unknown) => {
-    if (typeof item !== 'object' || item === null || Array.isArray(item)) return item
-    return Object.fromEntries(Object.entries(item).sort(([a], [b]) => (a < b ? -1 : 1)))
-  })
 }
 
 function warningsOf({ upstream, clients, admin }: Config): Finding[] {

@@ -28,6 +28,14 @@ export function formatPlace(place: Place): string {
   return place.map((step, index) => (typeof step === 'number' ? `[${step}]` : index === 0 ? step : `.${step}`)).join('')
 }
 
+/** Reads `allow.hosts[0]` back into steps. */
+export function parsePlace(at: string): Place {
+  return at
+    .split(/[.[\]]+/)
+    .filter((step) => step !== '')
+    .map((step) => (/^\d+$/.test(step) ? Number(step) : step))
+}
+
 /** A problem as people read it: position, message, the line it is in with a caret, the fix. */
 export function formatProblem(problem: Problem, sourceLines: readonly string[], file: string | null): string {
   const position = problem.line === null ? '' : `:${problem.line}:${problem.column ?? 1}`

@@ -1,6 +1,7 @@
 // The pieces that the schema is made of. An error is a text of two lines: what is wrong, and what to write instead.
 
 import { z } from 'zod'
+import { parseHostPattern } from '../core/host-pattern.ts'
 
 export const text: z.ZodString = z.string().min(1)
 
@@ -22,3 +23,11 @@ export function oneOrList<Out>(item: z.ZodType<Out, string>): z.ZodType<Out[], s
 export function custom(message: string, fix: string): { code: 'custom'; message: string } {
   return { code: 'custom', message: `${message}\n${fix}` }
 }
+
+/** A host as in a rule that opens something; stays as it is written. */
+export const host: z.ZodType<string, string> = text.transform((value, context): string => {
+  const parsed = parseHostPattern(value, true)
+  if (parsed.kind === 'ok') return value
+  context.addIssue(custom(parsed.why, parsed.fix))
+  return z.NEVER
+})

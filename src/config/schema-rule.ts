@@ -1,11 +1,12 @@
 // The shape of one rule: its kind, its matchers, and what it asks of the requests it matches.
 
 import { z } from 'zod'
-import type { BodyCondition, MatchSpec, RuleSpec } from '../core/rule.ts'
+import type { BodyCondition, MatchSpec, McpSpec } from '../core/rule.ts'
 import { parseSize } from './quantity.ts'
+import { openapiSchema, type WrittenRule } from './schema-openapi.ts'
 import { custom, list, name, text } from './schema-part.ts'
 
-const KINDS = ['allow', 'deny', 'passthrough'] as const
+const KINDS = ['allow', 'deny', 'passthrough', 'openapi'] as const
 
 const hosts = list(text).describe('Names, *.name, **.name, or literal addresses')
 const ports = list(z.int().min(1).max(65_535))
@@ -97,6 +98,30 @@ const body = z
     error: 'no kind of body is named\nname json, form, multipart or several of them',
   })
 
+const glob = text.describe('* stands for any characters')
+const mcp = z
+  .strictObject({
+    methods: list(glob)
+      .exactOptional()
+      .describe('Beside those of every session; omitted: those that list tools and resources'),
+    tools: list(glob).exactOptional().describe('Names that tools/call may call'),
+    resources: list(glob).exactOptional().describe('URIs that resources/read and resources/subscribe may name'),
+    rates: z.record(text, rate).exactOptional().describe('By method: one bucket per method, rule and client'),
+  })
+  .refine(({ methods, tools, resources }) => (methods ?? tools ?? resources) !== undefined, {
+    error: 'nothing is named that may be called\nname methods, tools, resources or several of them',
+  })
+  .transform(({ rates, ...named }): McpSpec => {
+    if (rates === undefined) return named
+    return { ...named, rates: Object.entries(rates).map(([method, own]) => ({ method, rate: own })) }
+  })
+
+const graphql = z.strictObject({
+  operations: list(z.enum(['query', 'mutation', 'subscription'])),
+  names: list(glob).exactOptional().describe('Names of operations'),
+  fields: list(glob).exactOptional().describe('Members of the root that they ask for'),
+})
+
 const rule = z
   .strictObject({
     id: name,
@@ -104,9 +129,16 @@ const rule = z
     allow: allow.exactOptional(),
     deny: deny.exactOptional(),
     passthrough: passthrough.exactOptional(),
+    openapi: openapiSchema.exactOptional(),
     rate: rate.exactOptional().describe('One bucket per rule and client'),
     limits: limits.exactOptional(),
     body: body.exactOptional().describe('Of other kinds of bodies none is allowed'),
+    mcp: mcp.exactOptional().describe('Messages of MCP over Streamable HTTP that are allowed'),
+    graphql: graphql.exactOptional().describe('Operations of GraphQL that are allowed'),
+    shape: z
+      .enum(['learn', 'alert', 'enforce'])
+      .exactOptional()
+      .describe('Members of bodies that the rule has not seen before are remembered, flagged or denied'),
     audit: z
       .enum(['metadata', 'headers', 'body'])
       .exactOptional()
@@ -114,27 +146,38 @@ const rule = z
     encoded_slash: encodedSlash.exactOptional(),
   })
   .refine((given) => KINDS.filter((kind) => Object.hasOwn(given, kind)).length === 1, {
-    error: 'a rule allows, denies or passes through\nname exactly one of allow, deny, passthrough',
+    error: 'a rule allows, denies or passes through\nname exactly one of allow, deny, passthrough, openapi',
     when: isObject,
   })
-  .refine(({ allow: allowed, encoded_slash }) => allowed !== undefined || encoded_slash === undefined, {
-    error: 'only allow rules open paths with %2F\nremove it',
-    path: ['encoded_slash'],
-  })
+  .refine(
+    ({ deny: denied, passthrough: passed, encoded_slash }) =>
+      (denied ?? passed) === undefined || encoded_slash === undefined,
+    {
+      error: 'only allow rules open paths with %2F\nremove it',
+      path: ['encoded_slash'],
+    },
+  )
   .meta({ oneOf: KINDS.map((kind) => ({ required: [kind] })) })
 
-type WrittenRule = z.output<typeof rule>
+/** What a rule takes beside its matchers, and what those take: a key among the wrong ones is told where it belongs. */
+export const RULE_KEYS: readonly string[] = Object.keys(rule.shape)
+export const MATCH_KEYS: readonly string[] = [...Object.keys(request), 'encoded_slash']
 
-/** One rule as policy takes it. */
-export const ruleSchema: z.ZodType<RuleSpec> = rule.transform((written) => toSpec(written))
+/** One rule as policy takes it, or `openapi` that is still to be made into some. */
+export const ruleSchema: z.ZodType<WrittenRule> = rule.transform((written) => toSpec(written))
 
 function toSpec({
   allow: allowed,
   deny: denied,
   passthrough: passed,
+  openapi,
   encoded_slash,
   ...common
-}: WrittenRule): RuleSpec {
+}: z.output<typeof rule>): WrittenRule {
+  if (openapi !== undefined) {
+    const { id, ...rest } = common
+    return { kind: 'openapi', id, openapi, encodedSlash: encoded_slash !== undefined, common: rest }
+  }
   if (denied !== undefined) return { ...common, kind: 'deny', match: denied }
   if (passed !== undefined) return { ...common, kind: 'passthrough', match: passed }
   const match = allowed ?? { hosts: [] }

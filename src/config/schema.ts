@@ -4,15 +4,21 @@ import { z } from 'zod'
 import { addressBytes } from '../core/address.ts'
 import type { AddressClass, Cidr } from '../core/address-class.ts'
 import { classifyAddress, parseCidr } from '../core/address-class.ts'
+import type { InjectionSpec } from '../core/injection.ts'
 import type { Reason } from '../core/refusal.ts'
 import { REFUSALS } from '../core/refusal.ts'
-import type { ClientSpec, RuleSpec } from '../core/rule.ts'
+import type { ClientSpec } from '../core/rule.ts'
+import type { SecretSpec } from '../core/secret.ts'
 import type { ListenAddress } from './quantity.ts'
 import { parseDuration, parseListenAddress } from './quantity.ts'
 import { type AuditSection, auditSchema } from './schema-audit.ts'
 import { type DnsSection, dnsSchema } from './schema-dns.ts'
+import { type IdentitySection, identitySchema } from './schema-identity.ts'
+import { injectSchema } from './schema-inject.ts'
+import type { WrittenRule } from './schema-openapi.ts'
 import { custom, list, name, oneOrList, text } from './schema-part.ts'
 import { ruleSchema } from './schema-rule.ts'
+import { secretsSchema } from './schema-secrets.ts'
 
 /** One entry of `tests:`. */
 export interface PolicyTest {
@@ -38,7 +44,10 @@ export interface ConfigFile {
   }
   readonly ca?: { readonly directory: string }
   readonly clients?: readonly ClientSpec[]
-  readonly rules?: readonly RuleSpec[]
+  readonly identity?: IdentitySection
+  readonly rules?: readonly WrittenRule[]
+  readonly secrets?: readonly SecretSpec[]
+  readonly inject?: readonly InjectionSpec[]
   readonly dns?: DnsSection
   readonly upstream?: {
     readonly trust?: readonly string[]
@@ -46,6 +55,7 @@ export interface ConfigFile {
     readonly allow?: readonly Cidr[]
   }
   readonly audit?: AuditSection
+  readonly shapes?: { readonly path: string }
   readonly admin?: { readonly token: string }
   readonly shutdown?: { readonly grace: number }
   readonly tests?: readonly PolicyTest[]
@@ -130,7 +140,7 @@ const test = z
       .exactOptional(),
     request: z.string().regex(/^[!-~]+ [^ ]+$/, { error: 'not a request\nwrite "METHOD URL"' }),
     expect: z.enum(['allow', 'deny']),
-    rule: name.exactOptional(),
+    rule: text.exactOptional(),
     reason: z.enum(Object.keys(REFUSALS) as [Reason, ...Reason[]]).exactOptional(),
   })
   .refine(({ expect, reason }) => expect === 'deny' || reason === undefined, {
@@ -155,10 +165,16 @@ export const configSchema: z.ZodType<ConfigFile> = z
     listen: listen.exactOptional(),
     ca: z.strictObject({ directory: text }).exactOptional(),
     clients: z.array(client).exactOptional(),
+    identity: identitySchema.exactOptional().describe('What proves who asks, beside clients'),
     rules: z.array(ruleSchema).exactOptional(),
+    secrets: secretsSchema.exactOptional().describe('What may not leave, and where it may go'),
+    inject: injectSchema.exactOptional().describe('Placeholders, and the secrets that are put in their place'),
     dns: dnsSchema.exactOptional(),
     upstream: upstream.exactOptional(),
     audit: auditSchema.exactOptional(),
+    shapes: z
+      .strictObject({ path: text.describe('What rules with a shape have learned; the proxy writes it') })
+      .exactOptional(),
     admin: z.strictObject({ token: text.describe('${NAME} or file:PATH') }).exactOptional(),
     shutdown: z.strictObject({ grace: grace.describe('How long requests in flight may take to end') }).exactOptional(),
     tests: z.array(test).exactOptional(),

@@ -1,9 +1,11 @@
 // The text of a configuration: parsed strictly as one YAML 1.2 document, and asked where a value stands.
 
-import { isAlias, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument, visit } from 'yaml'
+import { isAlias, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument, visit, Parser } from 'yaml'
 import type { Document, Node, Range } from 'yaml'
 import type { Finding, Place, Problem } from './problem.ts'
+import { tooDeep } from './nesting.ts'
 import { formatPlace } from './problem.ts'
+import { aliasFix, syntaxWords } from './syntax-words.ts'
 
 /** A parsed file. `value` is plain data; it is undefined where the text is not YAML at all. */
 export interface Source {
@@ -24,10 +26,21 @@ const SYNTAX: Readonly<Record<string, { message: string; fix: string }>> = {
   TAB_AS_INDENT: { message: 'a tab is used for indentation', fix: 'indent with spaces' },
 }
 
-const CHECK_HERE = 'check the indentation, the quotes and the brackets around here'
+/** Of an alias, how much is looked at to tell what it was to be. */
+const MAX_ALIAS = 256
+
+/** More than any setting has. */
+const MAX_DEPTH = 64
 
 export function parseSource(text: string): Source {
   const lines = new LineCounter()
+  const tokenized = new LineCounter()
+  const deep = tooDeep([...new Parser(tokenized.addNewLine).parse(text)], MAX_DEPTH)
+  if (deep !== null) {
+    const message = `nested deeper than ${MAX_DEPTH} levels`
+    const problem = { ...position(tokenized, deep), at: '', message, fix: 'no setting is nested so deep' }
+    return { ...NO_SOURCE, value: undefined, problems: [problem] }
+  }
   const document = parseDocument(text, {
     version: '1.2',
     schema: 'core',
@@ -38,23 +51,24 @@ export function parseSource(text: string): Source {
     logLevel: 'error',
     lineCounter: lines,
   })
+  const written = text.split(/\r?\n/)
   const problems: Problem[] = [...document.errors, ...document.warnings].map((error) => {
-    const words = SYNTAX[error.code] ?? { message: `not valid YAML: ${error.message.split('\n')[0]}`, fix: CHECK_HERE }
-    return { ...position(lines, error.pos[0]), at: '', ...words }
+    const place = position(lines, behindText(text, error.pos[0]))
+    const words = SYNTAX[error.code] ?? syntaxWords(error.message.split('\n')[0] ?? '', written[place.line - 1] ?? '')
+    return { ...place, at: '', ...words }
   })
   for (const offset of aliasOffsets(document)) {
-    problems.push({
-      ...position(lines, offset),
-      at: '',
-      message: 'aliases are not supported',
-      fix: 'write the value out, so that each rule can be read by itself',
-    })
+    const place = position(lines, offset)
+    problems.push({ ...place, at: '', ...aliasFix(text.slice(offset, offset + MAX_ALIAS)) })
   }
   const syntaxHolds = document.errors.every((error) => error.code === 'DUPLICATE_KEY')
   const readable = syntaxHolds && problems.length === document.errors.length
   return {
     value: readable ? document.toJS() : undefined,
-    problems,
+    // Of a line that can not be read, the second fault follows from the first.
+    problems: syntaxHolds
+      ? problems
+      : problems.filter(({ line }, index) => problems.findIndex((one) => one.line === line) === index),
     locate: ({ place, message, fix, onKey }) => ({
       ...position(lines, offsetOf(document.contents, place, onKey ?? false)),
       at: formatPlace(place),
@@ -69,6 +83,11 @@ export const NO_SOURCE: Source = {
   value: { version: 1 },
   problems: [],
   locate: ({ place, message, fix }) => ({ line: null, column: null, at: formatPlace(place), message, fix }),
+}
+
+/** A fault that is noticed at the end of the text stands behind the last of it. */
+function behindText(text: string, offset: number): number {
+  return text.slice(offset).trim() === '' ? text.slice(0, offset).trimEnd().length : offset
 }
 
 function position(lines: LineCounter, offset: number): { line: number; column: number } {

@@ -1,11 +1,13 @@
-// Replaces `${NAME}` by the environment and `file:PATH` by a file's content, in values only and after parsing.
+// Replaces `${NAME}` by the environment, `file:PATH` by a file's content and `exec:COMMAND` by what a command prints, in values only and after parsing.
 
+import type { CommandOutput } from './command-value.ts'
 import type { Finding, Place } from './problem.ts'
 
 /** Where values come from. `readFile` takes the path as written and answers null when it can not be read. */
 export interface Sources {
   readonly env: Readonly<Record<string, string | undefined>>
   readFile(path: string): string | null
+  runCommand(command: string): CommandOutput
 }
 
 export interface Substituted {
@@ -15,7 +17,7 @@ export interface Substituted {
 
 /**
  * A copy of `value` with every reference in a string replaced. A `$` before a reference takes its meaning away:
- * `$${NAME}` is the text `${NAME}`, and `$file:x` the text `file:x`. What comes out is never looked at again,
+ * `$${NAME}` is the text `${NAME}`, and `$file:x` the text `file:x`, `$exec:x` the text `exec:x`. What comes out is never looked at again,
  * and since the YAML is parsed already it can add neither keys nor rules.
  */
 export function substitute(value: unknown, sources: Sources): Substituted {
@@ -29,18 +31,21 @@ export function substitute(value: unknown, sources: Sources): Substituted {
   return { value: walk(value, []), findings }
 }
 
+/** A URL is no path: `file:///docs/**` is what it says. */
+const OUTSIDE = /^(?:file:(?!\/\/)|exec:)/
+
 /** Whether a secret as written is nothing but one reference: the contract lets no secret stand in the file. */
 export function isReference(text: string): boolean {
-  return /^\$\{[A-Za-z_][A-Za-z0-9_]*\}$/.test(text) || (text.startsWith('file:') && text.length > 'file:'.length)
+  return /^\$\{[A-Za-z_][A-Za-z0-9_]*\}$/.test(text) || (OUTSIDE.test(text) && text.length > 'file:'.length)
 }
 
 function expand(text: string, place: Place, sources: Sources, findings: Finding[]): string {
   const report = (message: string, fix: string): void => {
     findings.push({ place, message, fix })
   }
-  const result = text.startsWith('file:')
-    ? fromFile(text.slice('file:'.length), sources, report)
-    : fromEnvironment(text.startsWith('$file:') ? text.slice(1) : text, sources, report)
+  const result = OUTSIDE.test(text)
+    ? fromOutside(text, sources, report)
+    : fromEnvironment(/^\$(?:file|exec):/.test(text) ? text.slice(1) : text, sources, report)
   // SECURITY: a line break or a NUL in a name, a path or a token would end up in headers, logs and file names.
   if (/[\u0000-\u001f\u007f]/.test(result)) {
     report('the value holds a control character', 'write it on one line, without escapes such as \\n')
@@ -48,21 +53,40 @@ function expand(text: string, place: Place, sources: Sources, findings: Finding[
   return result
 }
 
-function fromFile(path: string, sources: Sources, report: (message: string, fix: string) => void): string {
+type Report = (message: string, fix: string) => void
+
+function fromOutside(text: string, sources: Sources, report: Report): string {
+  const what = text.slice('file:'.length)
+  const content = text.startsWith('file:') ? fromFile(what, sources, report) : fromCommand(what, sources, report)
+  const value = content?.replace(/\r?\n$/, '') ?? ''
+  if (value !== '' || content === null) return value
+  if (text.startsWith('file:')) report(`the file ${JSON.stringify(what)} is empty`, 'write the value into it')
+  else report(`the command ${JSON.stringify(what)} prints nothing`, 'have it print the value')
+  return value
+}
+
+function fromFile(path: string, sources: Sources, report: Report): string | null {
   const content = sources.readFile(path)
-  if (content === null) {
+  if (content === null)
     report(
       `the file ${JSON.stringify(path)} can not be read`,
       'create it; its path counts from the folder of this file',
     )
-    return ''
-  }
-  const value = content.replace(/\r?\n$/, '')
-  if (value === '') report(`the file ${JSON.stringify(path)} is empty`, 'write the value into it')
-  return value
+  return content
 }
 
-function fromEnvironment(text: string, sources: Sources, report: (message: string, fix: string) => void): string {
+function fromCommand(command: string, sources: Sources, report: Report): string | null {
+  const output = sources.runCommand(command)
+  if (output.kind === 'ok') return output.text
+  const isWhole = command.trimStart().startsWith('/')
+  const fix = isWhole
+    ? 'run it by hand, in the folder of this file'
+    : 'write the whole path, as in exec:/usr/bin/pass show mcp'
+  report(`the command ${JSON.stringify(command)}: ${output.why}`, fix)
+  return null
+}
+
+function fromEnvironment(text: string, sources: Sources, report: Report): string {
   return text.replaceAll(/\$\$\{|\$\{([^{}]*)(\}?)/g, (written: string, name = '', end = '') => {
     // Nothing but the escape itself is taken: what follows it may be another one.
     if (written === '$${') return '${'

@@ -80,6 +80,7 @@ function knownKeys(schema: unknown): string[] {
 function unknownVariant(issue: RawIssue & { readonly code: 'invalid_union' }): string {
   const given = 'discriminator' in issue ? member(issue.input, String(issue.discriminator)) : issue.input
   const known = 'options' in issue && Array.isArray(issue.options) ? issue.options.map(String) : []
+  if (known.length === 0) return wrongType('string', given)
   if (given === undefined) return `is missing\nadd it: ${known.join(' or ')}`
   return `${show(given)} is not one of the values known here\nwrite ${known.join(' or ')}`
 }
@@ -114,7 +115,7 @@ function keyFix(key: string, known: readonly string[]): string {
 }
 
 /** One letter more, less or other, or two neighbours swapped. */
-function isNear(written: string, known: string): boolean {
+export function isNear(written: string, known: string): boolean {
   let start = 0
   while (start < known.length && written[start] === known[start]) start += 1
   const rest = written.slice(start)

@@ -4,6 +4,7 @@ import type { Buffer } from 'node:buffer'
 import { readForm } from './form.ts'
 import type { Field, FieldsRead } from './form-field.ts'
 import { type JsonValue, readJson } from './json-strict.ts'
+import type { McpFields } from './mcp-fields.ts'
 import { parseMediaType } from './media-type.ts'
 import { readMultipart } from './multipart.ts'
 
@@ -19,6 +20,8 @@ export interface InspectedBody {
   readonly complete: boolean
   readonly contentType: string | null
   readonly undecodable: string | null
+  /** Absent: of no interest. */
+  readonly mcpFields?: McpFields | undefined
 }
 
 /** What a body holds, by its Content-Type. */

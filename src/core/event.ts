@@ -66,6 +66,20 @@ export interface RecordedBody {
   readonly truncated: boolean
 }
 
+/** One message of MCP. `tool`, `resource`: what is called by it; `id` as JSON. Null: it has none. */
+export interface RecordedMcpMessage {
+  readonly method: string | null
+  readonly tool: string | null
+  readonly resource: string | null
+  readonly id: string | null
+}
+
+/** One operation of GraphQL. */
+export interface RecordedGraphqlOperation {
+  readonly operation: 'query' | 'mutation' | 'subscription'
+  readonly name: string | null
+}
+
 /** `policy` is the hash of the configuration in force, in every event that has it. */
 export interface Lifecycle {
   readonly version: string
@@ -95,6 +109,9 @@ export interface RequestDecided {
   readonly sni: string | null
   readonly names?: RecordedNames | undefined
   readonly original_destination: string | null
+  /** Of bodies that were looked at and are messages of MCP, or operations of GraphQL. */
+  readonly mcp?: readonly RecordedMcpMessage[] | undefined
+  readonly graphql?: readonly RecordedGraphqlOperation[] | undefined
   readonly security_flags: readonly string[]
   readonly request_headers?: readonly RecordedField[] | undefined
 }

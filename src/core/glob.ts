@@ -87,13 +87,15 @@ export function compileValueGlob(text: string): ValueGlob {
 
 /** Whether the whole of `value` matches; case-sensitive. With one kind of wildcard, the leftmost find is always right. */
 export function matchValueGlob(glob: ValueGlob, value: string): boolean {
-  const [head, ...others] = glob
-  const tail = others.pop()
-  if (tail === undefined) return value === head
+  const [head] = glob
+  const last = glob.length - 1
+  if (last === 0) return value === head
+  const tail = glob[last] as string
   if (value.length < head.length + tail.length || !value.startsWith(head) || !value.endsWith(tail)) return false
   const end = value.length - tail.length
   let at = head.length
-  for (const piece of others) {
+  for (let index = 1; index < last; index += 1) {
+    const piece = glob[index] as string
     const found = value.indexOf(piece, at)
     if (found < 0 || found + piece.length > end) return false
     at = found + piece.length

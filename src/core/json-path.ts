@@ -37,39 +37,61 @@ function matchAt(pattern: RegExp, text: string, at: number): RegExpExecArray | n
 export function select(root: JsonValue, steps: readonly Step[]): readonly JsonValue[] | null {
   let selected: readonly JsonValue[] = [root]
   for (const step of steps) {
+    const folded = step.kind === 'name' ? fold(step.name) : ''
     const next: JsonValue[] = []
     for (const value of selected) {
-      if (!follow(step, value, next)) return null
+      if (!follow(step, folded, value, next)) return null
     }
     selected = next
   }
   return selected
 }
 
-function follow(step: Step, value: JsonValue, into: JsonValue[]): boolean {
-  if (value instanceof Map) return followInObject(step, value as ReadonlyMap<string, JsonValue>, into)
+/** `folded`: the name of the step. */
+function follow(step: Step, folded: string, value: JsonValue, into: JsonValue[]): boolean {
+  if (value instanceof Map) return followInObject(step, folded, value as ReadonlyMap<string, JsonValue>, into)
   if (!Array.isArray(value)) return true
   // SECURITY: some readers unwrap a list of one, so a list where an object was expected is not "no such member".
   if (step.kind === 'name') return false
   const elements = value as readonly JsonValue[]
-  const end = step.kind === 'all' ? elements.length : step.index + 1
-  for (const element of elements.slice(step.kind === 'all' ? 0 : step.index, end)) into.push(element)
+  const end = step.kind === 'all' ? elements.length : Math.min(step.index + 1, elements.length)
+  for (let at = step.kind === 'all' ? 0 : step.index; at < end; at += 1) into.push(elements[at] as JsonValue)
   return true
 }
 
-function followInObject(step: Step, members: ReadonlyMap<string, JsonValue>, into: JsonValue[]): boolean {
+function followInObject(
+  step: Step,
+  folded: string,
+  members: ReadonlyMap<string, JsonValue>,
+  into: JsonValue[],
+): boolean {
   // Some readers take {"0": …} for a list.
   if (step.kind === 'index') return false
-  const folded = step.kind === 'name' ? fold(step.name) : ''
-  for (const [name, value] of members) {
-    if (step.kind === 'all' || name === step.name) into.push(value)
-    // SECURITY: Go and .NET take "bcc" for the member Bcc, so a look-alike is neither absent nor the one that was checked.
-    else if (fold(name) === folded) return false
+  if (step.kind === 'all') {
+    for (const value of members.values()) into.push(value)
+    return true
   }
+  for (const name of members.keys()) {
+    // SECURITY: Go and .NET take "bcc" for the member Bcc, so a look-alike is neither absent nor the one that was checked.
+    if (name !== step.name && foldsTo(name, folded)) return false
+  }
+  const value = members.get(step.name)
+  if (value !== undefined) into.push(value)
   return true
 }
 
 /** Upper case first: it also folds U+017F and U+212A, which Go takes for s and k. */
 function fold(name: string): string {
   return name.toUpperCase().toLowerCase()
+}
+
+/** Whether `fold(name)` is `folded`. Of ASCII letters each becomes one, so that nearly every name is told by its first: a tenth of the time. */
+function foldsTo(name: string, folded: string): boolean {
+  for (let at = 0; at < name.length; at += 1) {
+    const code = name.charCodeAt(at)
+    if (code > 0x7f) return fold(name) === folded
+    const lower = code >= 0x41 && code <= 0x5a ? code + 0x20 : code
+    if (lower !== folded.charCodeAt(at)) return false
+  }
+  return name.length === folded.length
 }

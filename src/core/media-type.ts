@@ -9,7 +9,7 @@ export interface MediaType {
 
 const TYPE = /^[a-z0-9!#$&^_.+-]+\/[a-z0-9!#$&^_.+-]+$/
 /** RFC 9110 §5.6.6, without escapes in the quotes, which readers undo or do not. */
-const PARAMETER = /^([A-Za-z0-9_*-]+)=(?:"([^"\\]*)"|([^\s"(),/:<=>?@[\\\]{}]+))$/
+const PARAMETER = /^([A-Za-z0-9_*-]+)=("[^"\\]*"|[^\s"(),/:<=>?@[\\\]{}]+)$/
 
 /** Null for none, and for one that is malformed or says something twice. */
 export function parseMediaType(text: string | null): MediaType | null {
@@ -23,9 +23,9 @@ export function parseMediaType(text: string | null): MediaType | null {
 export function parseParameters(texts: readonly string[]): ReadonlyMap<string, string> | null {
   const parameters = new Map<string, string>()
   for (const text of texts) {
-    const [, name, quoted, token] = PARAMETER.exec(text.trim()) ?? []
-    if (name === undefined || parameters.has(name.toLowerCase())) return null
-    parameters.set(name.toLowerCase(), quoted ?? token ?? '')
+    const [, name, value] = PARAMETER.exec(text.trim()) ?? []
+    if (name === undefined || value === undefined || parameters.has(name.toLowerCase())) return null
+    parameters.set(name.toLowerCase(), value.startsWith('"') ? value.slice(1, -1) : value)
   }
   return parameters
 }

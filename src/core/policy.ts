@@ -1,17 +1,24 @@
 // The one judge: compiles rules, decides requests, and is the only maker of a Permit.
 
 import { formatAuthority, type Host } from './address.ts'
-import { type InspectedBody, readBody } from './body.ts'
-import type { CompiledCondition } from './body-condition.ts'
-import { type BodyFailure, bodyFailure } from './body-failure.ts'
 import { hintForLimit, hintForNoMatch, hintForRule, type RuleReason } from './hint.ts'
 import { ANONYMOUS, clientProblems } from './identity.ts'
 import type { Reason } from './refusal.ts'
-import type { AuditLevel, Denial, LimitSpec, NeedsBody, Permit, PolicySpec, Subject, Verdict } from './rule.ts'
+import type { AuditLevel, Denial, LimitSpec, MethodRate, Permit, PolicySpec, Subject, Verdict } from './rule.ts'
 import type { PolicyProblem } from './rule-check.ts'
-import { type CompiledRule, compileRule, matchesName, matchesRequest, restricts, serviceKeys } from './rule-compile.ts'
+import {
+  type CompiledRule,
+  compileRule,
+  deniedReadings,
+  deniesUpgrade,
+  matchesName,
+  matchesRequest,
+  restricts,
+  serviceKeys,
+} from './rule-compile.ts'
 import { buildIndex, firstRule, nodesFor, type RuleIndex, someRule } from './rule-index.ts'
 import { overlapProblems } from './rule-overlap.ts'
+import type { Leak } from './secret.ts'
 
 export type { PolicyProblem } from './rule-check.ts'
 
@@ -77,37 +84,19 @@ export function decide(policy: Policy, subject: Subject): Verdict {
   const denying = findDeny(policy, subject)
   if (denying !== null) return denyBy(policy, subject, 'denied_by_rule', denying)
   const { winner, conditional, obstacle } = searchAllows(policy, subject)
-  if (winner === null && conditional.size === 0) {
+  if (winner === null && conditional.length === 0) {
     if (obstacle !== null) return denyBy(policy, subject, obstacle.reason, obstacle.rule)
     return deny(policy, subject, 'no_matching_rule', null, hintForNoMatch(policy.allows, policy.passthroughs, subject))
   }
   const overridden = subject.overrideHeaders.length === 0 ? null : findInspectingDeny(policy, subject)
   if (overridden !== null) return denyBy(policy, subject, 'override_header', overridden)
   if (winner !== null) return { kind: 'permit', permit: permit(subject, winner) }
-  const candidates = Array.from(conditional, ([rule, conditions]) => ({
+  const candidates = conditional.map((rule) => ({
     rule: rule.id,
     permit: permit(subject, rule),
-    conditions: conditions.map((condition) => condition.spec),
+    demands: rule.inspection?.demands ?? [],
   }))
-  return { kind: 'needs-body', candidates }
-}
-
-/** The second half of a `needs-body`, by the policy that gave it. The first candidate whose conditions hold wins. */
-export function judgeBody(
-  policy: Policy,
-  subject: Subject,
-  needs: NeedsBody,
-  body: InspectedBody,
-): { readonly kind: 'permit'; readonly permit: Permit } | Denial {
-  const read = readBody(body)
-  const failures: BodyFailure[] = []
-  for (const { rule, permit: permitted } of needs.candidates) {
-    const failure = bodyFailure(rule, policy.rules.get(rule), read)
-    if (failure === null) return { kind: 'permit', permit: permitted }
-    failures.push(failure)
-  }
-  const [{ hint, flags } = { hint: 'no rule is left to judge the body by', flags: [] }] = failures
-  return { ...deny(policy, subject, 'body_rule', needs.candidates[0]?.rule ?? null, hint), flags }
+  return { kind: 'needs-body', candidates, observed: observedPermit(policy, subject) }
 }
 
 /**
@@ -148,11 +137,22 @@ export function permitPassthrough(policy: Policy, name: Name): Permit | null {
   return permit({ ...name, scheme: 'https', method: 'CONNECT', target, upgrade: null }, rule)
 }
 
-/** What a used-up limit makes of `permitted`. In observe mode it goes on, without limits to run into again. */
-export function limitDenied(reason: 'rate_limited' | 'request_too_large', permitted: Permit, policy: Policy): Denial {
+/** What a used-up limit makes of `permitted`. In observe mode it goes on, without limits to run into again. `method`: whose rate it is. */
+export function limitDenied(
+  reason: 'rate_limited' | 'request_too_large',
+  permitted: Permit,
+  policy: Policy,
+  method: MethodRate | null = null,
+): Denial {
   const { rule } = permitted
   const observed = policy.mode === 'observe' ? { ...permitted, rule: null, rate: null, limits: NO_LIMITS } : null
-  return { kind: 'denial', reason, rule, hint: hintForLimit(reason, permitted), observed }
+  return { kind: 'denial', reason, rule, hint: hintForLimit(reason, permitted, method), observed }
+}
+
+/** What a secret that may not go there makes of a request, or one that may not be put in. */
+export function secretDenied(policy: Policy, subject: Subject, leak: Leak, of: 'secret' | 'inject' = 'secret'): Denial {
+  const rule = `${of}:${leak.name}`
+  return { ...deny(policy, subject, 'denied_by_rule', rule, leak.hint), flags: [rule] }
 }
 
 /** SECURITY: the only place where a Permit begins: each is preceded by a decision for this very subject. */
@@ -180,7 +180,11 @@ export function auditLevel(policy: Policy, rule: string | null): AuditLevel {
 }
 
 function deny(policy: Policy, subject: Subject, reason: Reason, rule: string | null, hint: string): Denial {
-  return { kind: 'denial', reason, rule, hint, observed: policy.mode === 'observe' ? permit(subject, null) : null }
+  return { kind: 'denial', reason, rule, hint, observed: observedPermit(policy, subject) }
+}
+
+function observedPermit(policy: Policy, subject: Subject): Permit | null {
+  return policy.mode === 'observe' ? permit(subject, null) : null
 }
 
 function denyBy(policy: Policy, subject: Subject, reason: RuleReason, rule: CompiledRule): Denial {
@@ -192,15 +196,14 @@ function denyBy(policy: Policy, subject: Subject, reason: RuleReason, rule: Comp
 function findDeny(policy: Policy, subject: Subject): CompiledRule | null {
   const nodes = nodesFor(policy.denies, subject.host)
   if (nodes.length === 0) return null
-  const { client, path, method, upgrade } = subject
+  const { client, method, upgrade } = subject
   const services = serviceKeys(subject.scheme, subject.port)
-  // SECURITY: %2F is a slash to some servers; a deny rule holds under both readings.
-  const readings = subject.encodedSlash ? [path, path.replaceAll('%2F', '/')] : [path]
+  const readings = deniedReadings(subject)
   for (const node of nodes) {
     for (const reading of readings) {
       const query = { client: [client], service: services, path: reading, method: [method] }
       const rule = firstRule(node, query, (candidate) => {
-        if (candidate.upgrades !== null && (upgrade === null || !candidate.upgrades.has(upgrade))) return false
+        if (!deniesUpgrade(candidate, upgrade)) return false
         return matchesRequest(candidate, subject, services, reading)
       })
       if (rule !== null) return rule
@@ -228,39 +231,40 @@ interface Obstacle {
 /** `winner` needs nothing more; `conditional` match if the body does, the most specific host first, then file order. */
 interface Search {
   readonly winner: CompiledRule | null
-  readonly conditional: ReadonlyMap<CompiledRule, readonly CompiledCondition[]>
+  readonly conditional: readonly CompiledRule[]
   readonly obstacle: Obstacle | null
 }
 
-const NONE: Search['conditional'] = new Map()
+const NONE: Search['conditional'] = []
 
 function searchAllows(policy: Policy, subject: Subject): Search {
   const services = serviceKeys(subject.scheme, subject.port)
   const query = { client: [subject.client], service: services, path: subject.path, method: [subject.method] }
-  let conditional: Map<CompiledRule, readonly CompiledCondition[]> | null = null
+  let conditional: Set<CompiledRule> | null = null
   let obstacle: Obstacle | null = null
-  let found: [CompiledRule, readonly CompiledCondition[]][] = []
+  let found: CompiledRule[] = []
   const grants = (rule: CompiledRule): boolean => {
     if (!matchesRequest(rule, subject, services, subject.path)) return false
     const reason = obstacleTo(rule, subject)
     if (reason !== null) obstacle = nearer(obstacle, { reason, rule })
-    else if (rule.conditions === null) return true
-    else found.push([rule, rule.conditions])
+    else if (rule.inspection === null) return true
+    else found.push(rule)
     return false
   }
   for (const node of nodesFor(policy.allows, subject.host)) {
     const winner = firstRule(node, query, grants)
     if (winner !== null) return { winner, conditional: NONE, obstacle: null }
     if (found.length === 0) continue
-    conditional ??= new Map()
-    // A Map keeps the place of what is set again: a rule stands where its most specific host put it.
-    for (const [rule, conditions] of found.sort(([a], [b]) => a.order - b.order)) conditional.set(rule, conditions)
+    conditional ??= new Set()
+    // A Set keeps the place of what is added again: a rule stands where its most specific host put it.
+    for (const rule of found.sort((a, b) => a.order - b.order)) conditional.add(rule)
     found = []
   }
-  return { winner: null, conditional: conditional ?? NONE, obstacle }
+  return { winner: null, conditional: conditional === null ? NONE : [...conditional], obstacle }
 }
 
-function obstacleTo(rule: CompiledRule, subject: Subject): Obstacle['reason'] | null {
+/** What of a request that an allow rule matches it does not open all the same. */
+export function obstacleTo(rule: CompiledRule, subject: Subject): Obstacle['reason'] | null {
   if (subject.encodedSlash && rule.spec.match.encodedSlash !== true) return 'path_not_canonical'
   if (subject.upgrade !== null && rule.upgrades?.has(subject.upgrade) !== true) return 'upgrade_denied'
   return subject.overrideHeaders.length > 0 && restricts(rule) ? 'override_header' : null

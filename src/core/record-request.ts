@@ -1,36 +1,39 @@
 // The two records that every request has, its decision and its end: what they say again and again is kept as it was written.
 
 import type { RecordedClient, RecordedNames, RequestCompleted, RequestDecided } from './event.ts'
+import { graphqlOperations, mcpMessages } from './record-calls.ts'
 import { headerFields, messageBody } from './record-message.ts'
 import { list, numeral, RepeatedText, text, TextMember } from './record-text.ts'
 
 // Characters of the encoded value; what is over is cut and named in `truncated`.
 export const MAX_TARGET = 16_384
 export const MAX_TEXT = 1_024
+/** Of what is ours, and of addresses: none of it has half as many. */
+export const MAX_OWN = 128
 export const MAX_FLAG = 128
 export const MAX_FLAGS = 32
 
 const member = (name: string, limit: number): TextMember => new TextMember(`,"${name}":`, limit, name)
-const REQUEST_ID = member('request_id', MAX_TEXT)
-const CONNECTION_ID = member('connection_id', MAX_TEXT)
+const REQUEST_ID = member('request_id', MAX_OWN)
+const CONNECTION_ID = member('connection_id', MAX_OWN)
 const PATH = member('path', MAX_TARGET)
 const QUERY = member('query', MAX_TARGET)
 
-const repeated = (name: string): RepeatedText => new RepeatedText(member(name, MAX_TEXT))
+const repeated = (name: string, limit: number = MAX_TEXT): RepeatedText => new RepeatedText(member(name, limit))
 const DOOR = repeated('door')
 const CLIENT_NAME = new RepeatedText(new TextMember(',"client":{"name":', MAX_TEXT, 'client'))
-const CLIENT_SOURCE = new RepeatedText(new TextMember(',"source":', MAX_TEXT, 'client'))
+const CLIENT_SOURCE = new RepeatedText(new TextMember(',"source":', MAX_OWN, 'client'))
 const DECISION = repeated('decision')
 const RULE = repeated('rule')
 const DECISION_REASON = repeated('reason')
 const MODE = repeated('mode')
-const POLICY = repeated('policy')
+const POLICY = repeated('policy', MAX_OWN)
 const METHOD = repeated('method')
 const SCHEME = repeated('scheme')
 const HOST = repeated('host')
 const PROTOCOL = repeated('protocol')
 const SNI = repeated('sni')
-const ORIGINAL_DESTINATION = repeated('original_destination')
+const ORIGINAL_DESTINATION = repeated('original_destination', MAX_OWN)
 const OUTCOME = repeated('outcome')
 const END_REASON = repeated('reason')
 const UPSTREAM_ADDRESS = repeated('upstream_address')
@@ -57,6 +60,8 @@ export function decided(event: RequestDecided, cut: string[]): string {
     SNI.write(event.sni, cut) +
     (event.names === undefined ? '' : names(event.names, cut)) +
     ORIGINAL_DESTINATION.write(event.original_destination, cut) +
+    mcpMessages(event.mcp, cut) +
+    graphqlOperations(event.graphql, cut) +
     list('security_flags', event.security_flags, MAX_FLAG, MAX_FLAGS, cut) +
     headerFields('request_headers', event.request_headers, cut)
   )

@@ -4,7 +4,7 @@ import type { Host } from './address.ts'
 import { type AddressPolicy, judgeAddress } from './address-class.ts'
 import { type Identity, identify } from './identity.ts'
 import { couldAllow, decide, type Policy, passthroughRule } from './policy.ts'
-import type { BodyCondition, Permit, Subject } from './rule.ts'
+import type { Demand, Permit, Subject } from './rule.ts'
 
 /** The parts of a configuration that decide. In observe mode nothing is taken back. */
 export interface Grounds {
@@ -31,21 +31,21 @@ export interface Route {
 export interface Underway {
   readonly asker: Asker
   readonly subject: Subject
-  readonly held: readonly BodyCondition[]
+  readonly held: readonly Demand[]
   readonly address: string | null
 }
 
-const NONE_HELD: readonly BodyCondition[] = []
+const NONE_HELD: readonly Demand[] = []
 
-/** The conditions that were seen to hold of the body when `policy` gave `permit`. */
-export function heldConditions(policy: Policy, permit: Permit): readonly BodyCondition[] {
-  const body = permit.rule === null ? undefined : policy.rules.get(permit.rule)?.spec.body
-  return body === undefined ? NONE_HELD : [...(body.json ?? []), ...(body.form ?? []), ...(body.multipart ?? [])]
+/** The demands that the body was seen to meet when `policy` gave `permit`. */
+export function heldDemands(policy: Policy, permit: Permit): readonly Demand[] {
+  const rule = permit.rule === null ? undefined : policy.rules.get(permit.rule)
+  return rule?.inspection?.demands ?? NONE_HELD
 }
 
 /**
- * Whether the request, asked now by whoever the asker is now, would be permitted. Its body is gone by then: a rule with
- * conditions permits it only if each of them is one that held.
+ * Whether the request, asked now by whoever the asker is now, would be permitted. Its body is gone by then: a rule that
+ * makes demands of it permits it only if each of them is one that was met.
  */
 export function permitsStill(grounds: Grounds, { asker, subject, held, address }: Underway): boolean {
   const { policy } = grounds
@@ -54,8 +54,8 @@ export function permitsStill(grounds: Grounds, { asker, subject, held, address }
   if (client === null || !mayReach(grounds, address)) return false
   const verdict = decide(policy, { ...subject, client })
   if (verdict.kind !== 'needs-body') return verdict.kind === 'permit'
-  const known = new Set(held.map((condition) => JSON.stringify(condition)))
-  return verdict.candidates.some(({ conditions }) => conditions.every((wanted) => known.has(JSON.stringify(wanted))))
+  const known = new Set(held.map((demand) => JSON.stringify(demand)))
+  return verdict.candidates.some(({ demands }) => demands.every((wanted) => known.has(JSON.stringify(wanted))))
 }
 
 /** Whether the connection may still be passed through undecrypted; `address` as in `Underway`. */

@@ -45,7 +45,7 @@ export function checkRule(spec: RuleSpec, clientNames: ReadonlySet<string>, comp
   checkCounts(spec, complain)
 }
 
-function checkLists({ kind, match, clients, body }: RuleSpec, complain: Complain): void {
+function checkLists({ kind, match, clients, body, mcp, graphql }: RuleSpec, complain: Complain): void {
   const lists: readonly (readonly [string, readonly unknown[] | undefined])[] = [
     ['clients', clients],
     [`${kind}.hosts`, match.hosts],
@@ -54,6 +54,12 @@ function checkLists({ kind, match, clients, body }: RuleSpec, complain: Complain
     [`${kind}.schemes`, match.schemes],
     [`${kind}.ports`, match.ports],
     [`${kind}.upgrade`, match.upgrade],
+    ['mcp.methods', mcp?.methods],
+    ['mcp.tools', mcp?.tools],
+    ['mcp.resources', mcp?.resources],
+    ['graphql.operations', graphql?.operations],
+    ['graphql.names', graphql?.names],
+    ['graphql.fields', graphql?.fields],
     ['body.json', body?.json],
     ['body.form', body?.form],
     ['body.multipart', body?.multipart],
@@ -64,13 +70,19 @@ function checkLists({ kind, match, clients, body }: RuleSpec, complain: Complain
 }
 
 /** What only rules of another kind can keep is refused, so that nobody relies on it. */
-function checkKind({ kind, match, body, rate, limits, audit }: RuleSpec, complain: Complain): void {
+function checkKind(
+  { kind, match, body, mcp, graphql, shape, rate, limits, audit }: RuleSpec,
+  complain: Complain,
+): void {
   const refuse = (at: string, set: boolean, why: string): void => {
     if (set) complain(at, why, 'remove it')
   }
   const passes = kind === 'passthrough'
   if (kind === 'allow') return
   refuse('body', body !== undefined, 'only allow rules have body conditions')
+  refuse('mcp', mcp !== undefined, 'only allow rules look at messages of MCP')
+  refuse('graphql', graphql !== undefined, 'only allow rules look at operations of GraphQL')
+  refuse('shape', shape !== undefined, 'only allow rules look at the shape of bodies')
   refuse('rate', rate !== undefined, 'only allow rules have a rate')
   refuse('limits', limits !== undefined, 'only allow rules have limits')
   refuse(`${kind}.encoded_slash`, match.encodedSlash === true, 'only allow rules open paths with %2F')
@@ -84,13 +96,17 @@ function checkKind({ kind, match, body, rate, limits, audit }: RuleSpec, complai
   refuse('passthrough.schemes', passes && match.schemes?.includes('http') === true, 'passthrough is for TLS only')
 }
 
-function checkCounts({ rate, limits }: RuleSpec, complain: Complain): void {
+function checkCounts({ rate, limits, mcp }: RuleSpec, complain: Complain): void {
   const check = (at: string, value: number | null | undefined, least: number, most: number): void => {
     if (value === undefined || value === null || (Number.isInteger(value) && value >= least && value <= most)) return
     complain(at, `${value} is out of range`, `write a whole number from ${least} to ${most}`)
   }
   check('rate.requests', rate?.requests, 1, MAX_RATE)
   check('rate.burst', rate?.burst, 1, MAX_RATE)
+  for (const { rate: own } of mcp?.rates ?? []) {
+    check('mcp.rates', own.requests, 1, MAX_RATE)
+    check('mcp.rates', own.burst, 1, MAX_RATE)
+  }
   check('limits.request_bytes', limits?.requestBytes, 0, Number.MAX_SAFE_INTEGER)
   check('limits.response_bytes', limits?.responseBytes, 0, Number.MAX_SAFE_INTEGER)
 }

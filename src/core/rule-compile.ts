@@ -1,8 +1,8 @@
 // One rule, compiled: what it matches.
 
-import { type CompiledCondition, compileCondition } from './body-condition.ts'
 import { compilePathGlob, matchPathGlob, type PathGlob } from './glob.ts'
 import { type HostPattern, parseHostPattern } from './host-pattern.ts'
+import { compileInspection, type Inspection } from './inspection.ts'
 import { parseOriginForm } from './path.ts'
 import type { RuleSpec, Subject } from './rule.ts'
 import { type Complain, checkRule } from './rule-check.ts'
@@ -20,8 +20,11 @@ export interface CompiledRule {
   readonly services: ReadonlySet<number> | null
   readonly methods: ReadonlySet<string> | null
   readonly paths: readonly PathGlob[] | null
+  /** Taken out of `paths`. */
+  readonly notPaths: readonly PathGlob[] | null
   readonly upgrades: ReadonlySet<string> | null
-  readonly conditions: readonly CompiledCondition[] | null
+  /** What its requests' bodies are looked at for; null: they are not looked at. */
+  readonly inspection: Inspection | null
 }
 
 type Scheme = 'http' | 'https'
@@ -58,8 +61,22 @@ export function matchesMethod(rule: CompiledRule, method: string): boolean {
 
 export function matchesPath(rule: CompiledRule, path: string): boolean {
   if (rule.paths === null) return true
-  for (const glob of rule.paths) if (matchPathGlob(glob, path)) return true
+  return matchesSome(rule.paths, path) && (rule.notPaths === null || !matchesSome(rule.notPaths, path))
+}
+
+function matchesSome(globs: readonly PathGlob[], path: string): boolean {
+  for (const glob of globs) if (matchPathGlob(glob, path)) return true
   return false
+}
+
+/** SECURITY: %2F is a slash to some servers; a deny rule holds under both readings. */
+export function deniedReadings({ path, encodedSlash }: Subject): readonly string[] {
+  return encodedSlash ? [path, path.replaceAll('%2F', '/')] : [path]
+}
+
+/** A deny rule that names upgrades is for those alone. */
+export function deniesUpgrade({ upgrades }: CompiledRule, upgrade: string | null): boolean {
+  return upgrades === null || (upgrade !== null && upgrades.has(upgrade))
 }
 
 /** Whether the rule looks at what override headers can change behind it. */
@@ -97,8 +114,9 @@ export function compileRule(
     services: servicesOf(spec),
     methods: setOf(methods),
     paths: match.paths?.map((text, index) => compilePath(text, index, spec, complain)) ?? null,
+    notPaths: match.notPaths?.map(compilePathGlob) ?? null,
     upgrades: setOf(match.upgrade),
-    conditions: compileConditions(spec, complain),
+    inspection: compileInspection(spec, complain),
   }
 }
 
@@ -147,20 +165,6 @@ function pathProblem(text: string, slashRefused: boolean): readonly [string, str
   if (target.path !== text) return ['not the canonical spelling', `write ${target.path}`]
   if (!target.encodedSlash || !slashRefused) return null
   return ['the rule refuses paths with %2F', 'add encoded_slash: allow to the rule, or write the path without']
-}
-
-const BODY_KINDS = ['json', 'form', 'multipart'] as const
-
-function compileConditions({ body }: RuleSpec, complain: Complain): readonly CompiledCondition[] | null {
-  if (body === undefined) return null
-  return BODY_KINDS.flatMap((kind) =>
-    (body[kind] ?? []).flatMap((condition, index) => {
-      const result = compileCondition(condition)
-      if (result.kind === 'ok') return [result.condition]
-      complain(`body.${kind}[${index}]`, result.why, result.fix)
-      return []
-    }),
-  )
 }
 
 function quote(text: string): string {

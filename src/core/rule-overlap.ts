@@ -17,7 +17,7 @@ export function overlapProblems(rules: readonly CompiledRule[]): readonly Policy
 
 /** An upgrade that an allow rule names restricts nothing; one that a deny rule names does. */
 function looksInside(rule: CompiledRule): boolean {
-  return restricts(rule) || rule.conditions !== null || (rule.kind === 'deny' && rule.upgrades !== null)
+  return restricts(rule) || rule.inspection !== null || (rule.kind === 'deny' && rule.upgrades !== null)
 }
 
 /** Whether one connection could come under both. */

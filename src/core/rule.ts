@@ -3,11 +3,15 @@
 import type { Host } from './address.ts'
 import type { Reason } from './refusal.ts'
 
-/** One client as configured: found by source address, or by proxy credentials. Exactly one of the two is set. */
+/** One client as configured: found by source address, or by proxy credentials. Exactly one of the members beside `name` is set. */
 export interface ClientSpec {
   readonly name: string
   readonly source?: readonly string[]
   readonly token?: string
+  /** SHA-256 of its token, 64 lower-case hexadecimal digits: the token itself is not known here. */
+  readonly tokenDigest?: string
+  /** Only a signed token of `identity.jwt` names it. */
+  readonly claimed?: true
 }
 
 /** Matchers of one rule, as written in the configuration (CONTRACT §2 "Matching"); every list is non-empty where set. */
@@ -16,6 +20,8 @@ export interface MatchSpec {
   readonly methods?: readonly string[]
   readonly access?: 'read-only'
   readonly paths?: readonly string[]
+  /** Taken out of `paths`. No file says it: the operations of an API description do that are not allowed. */
+  readonly notPaths?: readonly string[]
   readonly schemes?: readonly ('http' | 'https')[]
   readonly ports?: readonly number[]
   readonly upgrade?: readonly string[]
@@ -50,6 +56,40 @@ export interface BodySpec {
   readonly multipart?: readonly BodyCondition[]
 }
 
+/**
+ * Messages of MCP that a rule allows, globs as in `match`. `methods`: beside those of every session, and those that `tools` and `resources`
+ * are called by; omitted: those that list them. `tools` and `resources` omitted: any that a method of `methods` names. `rates`: a bucket per
+ * method, rule and client.
+ */
+export interface McpSpec {
+  readonly methods?: readonly string[]
+  readonly tools?: readonly string[]
+  readonly resources?: readonly string[]
+  readonly rates?: readonly MethodRate[]
+}
+
+export interface MethodRate {
+  readonly method: string
+  readonly rate: RateSpec
+}
+
+/** Operations of GraphQL that a rule allows: their types, and globs on their names and on the members of the root they ask for. */
+export interface GraphqlSpec {
+  readonly operations: readonly ('query' | 'mutation' | 'subscription')[]
+  readonly names?: readonly string[]
+  readonly fields?: readonly string[]
+}
+
+/** What becomes of a member of a body that the rule has not seen before: it is remembered, flagged, or denied. */
+export type ShapeMode = 'learn' | 'alert' | 'enforce'
+
+/** One thing that a rule asks of a body before it allows the request. */
+export type Demand =
+  | BodyCondition
+  | ({ readonly in: 'mcp' } & McpSpec)
+  | ({ readonly in: 'graphql' } & GraphqlSpec)
+  | { readonly in: 'shape' }
+
 /** How much of a message is recorded: what it was about, its header fields too, or its bodies as well. */
 export type AuditLevel = 'metadata' | 'headers' | 'body'
 
@@ -59,6 +99,9 @@ export type RuleSpec = {
   readonly rate?: RateSpec
   readonly limits?: LimitSpec
   readonly body?: BodySpec
+  readonly mcp?: McpSpec
+  readonly graphql?: GraphqlSpec
+  readonly shape?: ShapeMode
   readonly audit?: AuditLevel
 } & (
   | { readonly kind: 'allow'; readonly match: MatchSpec }
@@ -123,12 +166,14 @@ export interface Denial {
 export interface NeedsBody {
   readonly kind: 'needs-body'
   readonly candidates: readonly BodyCandidate[]
+  /** What a denial by the body lets through all the same: set only in observe mode. */
+  readonly observed: Permit | null
 }
 
 export interface BodyCandidate {
   readonly rule: string
   readonly permit: Permit
-  readonly conditions: readonly BodyCondition[]
+  readonly demands: readonly Demand[]
 }
 
 export type Verdict = { readonly kind: 'permit'; readonly permit: Permit } | Denial | NeedsBody

@@ -1,17 +1,22 @@
 // The records of one attempt: exactly one decision, written before anything happens, and exactly one end.
 
+import type { BodyJudgement } from '../core/body-judgement.ts'
 import type { RawHeaders } from '../core/http1.ts'
 import { auditLevel } from '../core/policy.ts'
 import type { Outcome, Protocol } from '../core/record.ts'
 import type { Reason } from '../core/refusal.ts'
 import type { AuditLevel } from '../core/rule.ts'
+import type { Leak } from '../core/secret.ts'
 import type { RequestFacts } from '../core/subject.ts'
 import type { ClientIdentity, Connection } from './connection.ts'
 import type { Deps, Judgement } from './deps.ts'
 import type { ClientLink } from './message.ts'
 import type { SentSoFar } from './origin-message.ts'
-import { BodyTap, recordedFields, tapped } from './recording.ts'
+import { BodyTap, recordedFields, recordedMessages, recordedOperations, tapped } from './recording.ts'
 import type { OutgoingBody, UpstreamTimings } from './upstream.ts'
+
+/** The messages of MCP and operations of GraphQL in a body. */
+export type Calls = Pick<BodyJudgement, 'mcp' | 'graphql'>
 
 export interface Decision {
   readonly decision: 'allow' | 'deny'
@@ -24,6 +29,7 @@ export interface Decision {
 const OUTCOME_OF: ReadonlyMap<Reason, Outcome> = new Map([
   ['address_denied', 'refused'],
   ['self', 'refused'],
+  ['denied_by_rule', 'refused'],
   ['malformed', 'refused'],
   ['client_timeout', 'refused'],
   ['request_too_large', 'refused'],
@@ -68,6 +74,8 @@ export class Attempt {
   headers: RawHeaders | null = null
   /** The request is a gRPC call. */
   grpc = false
+  /** What its body was seen to hold, null where nobody has looked. */
+  calls: Calls | null = null
   /** What its client was told, null as long as it was not. */
   grpcStatus: number | null = null
   #level: AuditLevel = 'metadata'
@@ -81,6 +89,8 @@ export class Attempt {
   upstreamAddress: string | null = null
   timings: UpstreamTimings = { dns: null, connect: null, tls: null, firstByte: null }
   flags: string[] = []
+  /** Seen in its body after the decision. */
+  leak: Leak | null = null
   readonly sent: SentSoFar = { bytes: 0, trailerNames: [], address: null }
   bytesReceived = 0
 
@@ -133,8 +143,16 @@ export class Attempt {
         protocol: this.#protocol,
         sni: connection.sni === null ? null : redactor.name(connection.sni),
         original_destination: connection.originalDestination,
+        mcp: recordedMessages(this.calls?.mcp, redactor),
+        graphql: recordedOperations(this.calls?.graphql, redactor),
+        // SECURITY: a flag may repeat what a body calls its members. One that is the rule, as of a secret, is the configuration's.
         security_flags:
-          this.flags.length === 0 ? connection.securityFlags : [...connection.securityFlags, ...this.flags],
+          this.flags.length === 0
+            ? connection.securityFlags
+            : [
+                ...connection.securityFlags,
+                ...this.flags.map((flag) => (flag === decision.rule ? flag : redactor.text(flag))),
+              ],
         names: decision.reason === 'identity_mismatch' ? this.#names(facts) : undefined,
         request_headers:
           this.#level === 'metadata' || this.headers === null ? undefined : recordedFields(this.headers, redactor),
@@ -197,13 +215,18 @@ export class Attempt {
         bytes_received: this.bytesReceived,
         duration_ms: round(durationMs),
         timings: { dns: round(dns), connect: round(connect), tls: round(tls), first_byte: round(firstByte) },
-        security_flags:
-          trailerNames.length === 0 ? undefined : trailerNames.map((name) => `trailer_dropped:${redactor.name(name)}`),
+        security_flags: this.#flagsOfEnd(trailerNames),
         response_headers: this.#responseHeaders === null ? undefined : recordedFields(this.#responseHeaders, redactor),
         request_body: this.#requestBody?.record(redactor),
         response_body: this.#responseBody?.record(redactor),
       })
       .catch(NOTHING)
+  }
+
+  #flagsOfEnd(trailerNames: readonly string[]): readonly string[] | undefined {
+    if (trailerNames.length === 0 && this.leak === null) return undefined
+    const dropped = trailerNames.map((name) => `trailer_dropped:${this.#deps.redactor.name(name)}`)
+    return this.leak === null ? dropped : [`secret:${this.leak.name}`, ...dropped]
   }
 
   /** The body as it is to be sent, recorded on its way where the rule says so. Only after `decide`. */

@@ -91,9 +91,9 @@ export class BodyQueue implements BodyReader {
 }
 
 /** A body that is already in memory, as one part. */
-export function bufferedBody(bytes: Buffer): BodyReader {
+export function bufferedBody(bytes: Buffer, trailers: RawHeaders = []): BodyReader {
   const queue = new BodyQueue(() => undefined)
   queue.push(bytes)
-  queue.end([])
+  queue.end(trailers)
   return queue
 }

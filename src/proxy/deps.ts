@@ -7,8 +7,11 @@ import type { Trail } from '../audit/trail.ts'
 import type { Host } from '../core/address.ts'
 import type { AddressPolicy } from '../core/address-class.ts'
 import type { Identity } from '../core/identity.ts'
+import type { InjectionPolicy } from '../core/injection.ts'
 import type { Policy } from '../core/policy.ts'
 import type { Redactor } from '../core/redact.ts'
+import type { SecretPolicy } from '../core/secret.ts'
+import type { KnownMembers } from '../core/shape.ts'
 import type { Limiter } from '../limits/limiter.ts'
 import type { DecisionLine } from './decision-line.ts'
 import type { Deadlines } from './deadlines.ts'
@@ -25,6 +28,10 @@ export interface Judgement {
   readonly mode: 'enforce' | 'observe'
   readonly identity: Identity
   readonly addresses: AddressPolicy
+  /** Secrets that may not go everywhere, null: there are none. */
+  readonly secrets: SecretPolicy | null
+  /** Placeholders and what they stand for, null: there are none. */
+  readonly injections: InjectionPolicy | null
   /** Bytes of a body that are recorded where a rule has bodies recorded. */
   readonly bodyPrefix: number
 }
@@ -34,12 +41,19 @@ export interface Leaves {
   get(host: Host, options?: { readonly denied?: boolean }): SecureContext
 }
 
+/** What was learned of the bodies of each rule, and where more of it goes. */
+export interface Shapes extends KnownMembers {
+  /** `members`: as in `$.items[*].id`. */
+  learn(rule: string, members: readonly string[]): void
+}
+
 export interface Deps {
   readonly judgement: () => Judgement
   readonly trail: Trail
   readonly redactor: Redactor
   readonly metrics: Metrics
   readonly limiter: Limiter
+  readonly shapes: Shapes
   /** What is open and is judged again at a reload. */
   readonly live: Live
   readonly leaves: Leaves

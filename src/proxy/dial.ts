@@ -16,6 +16,8 @@ const MAX_TRIED_ADDRESSES = 8
 const MAX_CACHED_SESSIONS = 1_024
 const KEEPALIVE_PROBE_MS = 30_000
 const MAX_TLS_DETAIL = 512
+/** Of a chain that ends at nobody who is trusted. */
+const UNTRUSTED = /^(?:UNABLE_TO_(?:GET_ISSUER|VERIFY)|SELF_SIGNED_|DEPTH_ZERO_SELF_SIGNED_)/
 
 /** What a new connection cost, in ms; null where the step did not happen. */
 export interface DialTimings {
@@ -234,7 +236,8 @@ function tlsFailure(error: NodeJS.ErrnoException): Failure {
 function tlsDetail(error: NodeJS.ErrnoException & { reason?: string }): string {
   // Most of what OpenSSL can find in a chain has no code in Node.js: the message is all that says why.
   const code = error.code === 'UNSPECIFIED' ? error.message : error.code
-  return [code, error.reason]
+  const untrusted = UNTRUSTED.test(error.code ?? '') ? 'no root of upstream.trust has signed it' : undefined
+  return [code, untrusted, error.reason]
     .filter((part) => part !== undefined)
     .join(': ')
     .slice(0, MAX_TLS_DETAIL)

@@ -8,6 +8,7 @@ import { grpcRefusal, refusalAnswer } from './answer.ts'
 import { Attempt } from './attempt.ts'
 import type { Connection } from './connection.ts'
 import type { Deps } from './deps.ts'
+import { injectBody } from './inject.ts'
 import { recordMalformed } from './malformed.ts'
 import type { ClientLink, IncomingRequest, MalformedInput, ResponseSink } from './message.ts'
 import { relay } from './relay.ts'
@@ -32,6 +33,7 @@ export async function exchange(
     const judging = judge(connection, incoming, attempt, deps)
     const judged = judging instanceof Promise ? await judging : judging
     if (judged.kind === 'refused') {
+      if (judged.reason === 'client_aborted') return await leave(attempt, incoming)
       await refuse(attempt, sink, judged)
       recordAmbiguity(attempt, incoming, deps)
       return
@@ -71,9 +73,14 @@ async function forward(attempt: Attempt, incoming: IncomingRequest, judged: Proc
   const { permit, handshake } = judged
   // A stream of calls is open for hours, with nothing to say for most of them; its client sets the deadline (`grpc-timeout`).
   if (attempt.grpc) incoming.body?.mayPause?.()
+  const { injections } = attempt.judgement
+  const recorded = { headers: head.headers, body: attempt.recordRequestBody(judged.body) }
+  // SECURITY: secrets come in behind everything that judges, scans and records.
+  const outgoing = injections === null ? recorded : await injectBody(injections, permit, recorded, judged.asker.source)
   const sending: Sending = {
-    headers: head.headers,
-    body: attempt.recordRequestBody(judged.body),
+    headers: outgoing.headers,
+    injections,
+    body: outgoing.body,
     link,
     sent: attempt.sent,
     source: judged.asker.source,
@@ -104,12 +111,19 @@ async function forward(attempt: Attempt, incoming: IncomingRequest, judged: Proc
 /** The decision stays as it was written; what became of it is the outcome. */
 function failUpstream(attempt: Attempt, sink: ResponseSink, reason: Refused['reason'], detail: string): void {
   attempt.broke(reason, 'failed')
-  answer(attempt, sink, refused(reason, detail))
+  const rule = attempt.leak === null || reason !== 'denied_by_rule' ? null : `secret:${attempt.leak.name}`
+  answer(attempt, sink, { ...refused(reason, detail), rule })
 }
 
 function abandon(attempt: Attempt, sink: ResponseSink, link: ClientLink): void {
   attempt.lost(link)
   sink.abort()
+}
+
+/** The client went away in the middle of a body that was waited for: nothing has left, and nobody is there to be answered. */
+async function leave(attempt: Attempt, { sink, link }: IncomingRequest): Promise<void> {
+  await attempt.decide({ decision: 'deny', enforced: true, rule: null, reason: 'client_aborted' })
+  abandon(attempt, sink, link)
 }
 
 const unrecorded = (): Refused => refused('audit_unavailable', 'the audit trail can not be written; nothing was sent')

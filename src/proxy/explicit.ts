@@ -3,7 +3,7 @@
 import type { Socket } from 'node:net'
 import { type Authority, formatAuthority, parseAuthority, sameHost } from '../core/address.ts'
 import { headerValue, headerValues, type RequestHead, soleValue } from '../core/http1.ts'
-import { identify, tokenClients } from '../core/identity.ts'
+import { type Identified, identify, tokenClients } from '../core/identity.ts'
 import { couldAllow, couldAllowAny } from '../core/policy.ts'
 import type { Reason } from '../core/refusal.ts'
 import { Attempt } from './attempt.ts'
@@ -88,10 +88,10 @@ async function openTunnel(base: Connection, head: RequestHead, sink: ResponseSin
       deps,
     )
   }
-  const client = identifyConnect(base, head, deps)
   const credentials = soleValue(head.headers, 'proxy-authorization')
-  const connection = { ...draft, ...(client === 'invalid' ? {} : { client, credentials }) }
-  const refusal = client === 'invalid' ? badCredentials() : judgeConnect(client, authority, head, deps)
+  const found = identify(deps.judgement().identity, { source: base.source, credentials })
+  const connection = { ...draft, ...askerPart(found, credentials) }
+  const refusal = found.kind === 'invalid' ? badCredentials() : judgeConnect(found, authority, head, deps)
   if (refusal !== null) return refuseConnect(connection, authority, head, sink, refusal, deps)
   const leaf = leafFor(connection, authority, deps)
   if (leaf.kind === 'leaf') return { connection, authority, leaf }
@@ -100,10 +100,9 @@ async function openTunnel(base: Connection, head: RequestHead, sink: ResponseSin
 
 const badCredentials = (): Refused => refused('proxy_auth', 'the proxy credentials are not those of a client')
 
-function identifyConnect(base: Connection, head: RequestHead, deps: Deps): ClientIdentity | 'invalid' {
-  const credentials = soleValue(head.headers, 'proxy-authorization')
-  const found = identify(deps.judgement().identity, { source: base.source, credentials })
-  return found.kind === 'invalid' ? 'invalid' : { name: found.name, by: found.by }
+function askerPart(found: Identified, credentials: string | null): Partial<Connection> {
+  if (found.kind === 'client') return { client: { name: found.name, by: found.by }, credentials }
+  return found.flag === undefined ? {} : { securityFlags: [found.flag] }
 }
 
 function judgeConnect(client: ClientIdentity, authority: Authority, head: RequestHead, deps: Deps): Refused | null {

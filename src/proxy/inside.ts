@@ -96,7 +96,7 @@ async function serveTls(
   if (found.kind === 'invalid') {
     return refuseHandshake(
       socket,
-      { ...draft, names },
+      { ...draft, names, securityFlags: found.flag === undefined ? flags : [...flags, found.flag] },
       'proxy_auth',
       'the client of the CONNECT is none any more',
       deps,

@@ -2,22 +2,32 @@
 
 import { judgeAddress } from '../core/address-class.ts'
 import { soleValue } from '../core/http1.ts'
-import { identify, tokenClients } from '../core/identity.ts'
-import { decide, judgeBody, limitDenied } from '../core/policy.ts'
+import { identify } from '../core/identity.ts'
+import { type BodyJudgement, judgeBody } from '../core/body-judgement.ts'
+import { type BodyForm, soughtForm } from '../core/injection.ts'
+import { decide, limitDenied, type Policy, secretDenied } from '../core/policy.ts'
 import type { Reason } from '../core/refusal.ts'
-import type { Denial, NeedsBody, Permit, Subject, Verdict } from '../core/rule.ts'
+import type { Denial, MethodRate, NeedsBody, Permit, Subject, Verdict } from '../core/rule.ts'
 import type { Asker } from '../core/revocation.ts'
+import { type Guard, guardFor, type Leak } from '../core/secret.ts'
+import { leakInHead } from '../core/secret-head.ts'
 import { readSubject } from '../core/subject.ts'
 import { type Handshake, readHandshake } from '../core/websocket.ts'
 import type { RateState } from './answer.ts'
+import { askerOf, missesCredentials } from './asker.ts'
 import type { Attempt, Decision } from './attempt.ts'
 import type { Connection } from './connection.ts'
 import type { Deps } from './deps.ts'
-import { capBody, chain, type Inspected, readWhole } from './inspected-body.ts'
+import { bodyToJudge, capBody, type Inspected, readWhole } from './inspected-body.ts'
+import { flagsOf, NOTHING, type Sighting, sightInBody, sightInHead } from './inject.ts'
+import { isRecordedMcp, mcpFieldsOf, recordedCalls } from './mcp-recognition.ts'
 import type { IncomingRequest } from './message.ts'
+import { usedUp } from './rate-buckets.ts'
+import { unlessReloaded } from './reloaded.ts'
+import { bodyToSend, leakInBody, readForSecrets } from './secret-scan.ts'
 import type { OutgoingBody } from './upstream.ts'
 
-const EMPTY = Buffer.alloc(0)
+const NO_RATES: readonly MethodRate[] = []
 
 export interface Refused {
   readonly kind: 'refused'
@@ -58,6 +68,12 @@ interface Ruling {
   readonly kind: 'ruling'
   readonly verdict: Verdict
   readonly subject: Subject
+  /** Null: it may hold any secret. */
+  readonly guard: Guard | null
+  /** Of placeholders in the head. */
+  readonly sighting: Sighting
+  /** How the body is looked through for placeholders, null: it is not. */
+  readonly form: BodyForm | null
 }
 
 export const refused = (reason: Reason, hint: string): Refused => ({ kind: 'refused', reason, rule: null, hint })
@@ -81,15 +97,23 @@ export function judge(
   const about: Case = { connection, incoming, attempt, deps, asker, body: bodyOf(incoming) }
   const ruling = ruleBefore(read.subject, about)
   if (ruling.kind === 'refused') return ruling
-  return ruling.verdict.kind === 'needs-body'
-    ? judgeWithBody(read.subject, ruling, about)
-    : concluded(ruling, null, about)
+  const { headers } = incoming.head
+  if (ruling.verdict.kind === 'needs-body' || ruling.form !== null || isRecordedMcp(incoming, about.body)) {
+    const reading = readWhole(about.body, soleValue(headers, 'content-encoding'), connection.source)
+    return judgeWithBody(read.subject, ruling, reading, about)
+  }
+  if (ruling.guard === null || about.body === null) return concluded(ruling, null, about)
+  return judgeWithBody(read.subject, ruling, readForSecrets(about.body, headers, connection.source), about)
 }
 
-async function judgeWithBody(read: Unidentified, first: Ruling, about: Case): Promise<Judged> {
+/** A body that is being read is waited for in any case: it has to be sent from its beginning. */
+async function judgeWithBody(
+  read: Unidentified,
+  first: Ruling,
+  reading: Promise<Inspected>,
+  about: Case,
+): Promise<Judged> {
   const { attempt, deps } = about
-  // A body that is being read is waited for in any case: it has to be sent from its beginning.
-  const reading = readWhole(about.body, soleValue(about.incoming.head.headers, 'content-encoding'))
   let ruling = first
   for (;;) {
     const whole = await unlessReloaded(reading, attempt, deps)
@@ -97,14 +121,19 @@ async function judgeWithBody(read: Unidentified, first: Ruling, about: Case): Pr
       const again = ruleBefore(read, about)
       if (again.kind === 'refused') return again
       ruling = again
+    } else if (whole.failure !== null && needsWhole(ruling)) {
+      return refused(whole.failure.reason, whole.failure.detail)
     } else {
-      return whole.kind === 'failed' ? refused(whole.reason, whole.detail) : concluded(ruling, whole, about)
+      return concluded(ruling, whole, about)
     }
   }
 }
 
+const needsWhole = ({ verdict, guard, form }: Ruling): boolean =>
+  verdict.kind === 'needs-body' || guard !== null || form !== null
+
 /** What the policy in force says before it has seen a body. */
-function ruleBefore(read: Unidentified, { connection, attempt, deps, asker }: Case): Refused | Ruling {
+function ruleBefore(read: Unidentified, { connection, incoming, attempt, deps, asker, body }: Case): Refused | Ruling {
   // SECURITY: what decides is the policy in force now; another may have come while the body was awaited.
   attempt.judgement = deps.judgement()
   const identified = identifyAsker(asker, attempt)
@@ -112,12 +141,27 @@ function ruleBefore(read: Unidentified, { connection, attempt, deps, asker }: Ca
   const subject = subjectOf(read, attempt.client.name)
   const literal = judgeLiteral(subject, attempt, deps)
   if (literal !== null) return literal
-  const verdict = decide(attempt.judgement.policy, subject)
+  const { policy, secrets, injections } = attempt.judgement
+  const { headers } = incoming.head
+  const guard = guardFor(secrets, subject.host)
+  const leak = guard === null ? null : leakInHead(incoming.head, subject.host.text, guard)
+  const sighting = sightInHead(injections, headers, subject)
+  const verdict = denialBySecret(policy, subject, leak, sighting) ?? decide(policy, subject)
   if (verdict.kind === 'denial' && missesCredentials(connection, subject, verdict.reason, attempt)) {
     return refused('proxy_auth', 'a client with proxy credentials may do this')
   }
-  if (verdict.kind === 'denial' && verdict.observed === null) return refusedBy(verdict)
-  return { kind: 'ruling', verdict, subject }
+  if (verdict.kind === 'denial' && verdict.observed === null) {
+    attempt.flags.push(...(verdict.flags ?? []), ...sighting.flags)
+    return refusedBy(verdict)
+  }
+  const form = injections === null || body === null ? null : soughtForm(injections, subject, headers)
+  return { kind: 'ruling', verdict, subject, guard, sighting, form }
+}
+
+/** Null: no secret leaves that may not, and none is to be put in where it may not. */
+function denialBySecret(policy: Policy, subject: Subject, leak: Leak | null, { denial }: Sighting): Denial | null {
+  if (leak !== null) return secretDenied(policy, subject, leak)
+  return denial === null ? null : secretDenied(policy, subject, denial, 'inject')
 }
 
 /** Written out: a spread costs ten times as much. */
@@ -150,25 +194,15 @@ function concluded(ruling: Ruling, whole: Inspected | null, about: Case): Judged
   return { kind: 'proceed', permit, decision, body, subject, asker, handshake: read.handshake }
 }
 
-/** Proxy credentials on a request are the client's word for this request; on CONNECT they were the word for all inside it. */
-function askerOf(connection: Connection, { head }: IncomingRequest): Asker {
-  if (connection.client !== null) return connection
-  return { source: connection.source, credentials: soleValue(head.headers, 'proxy-authorization') }
-}
-
 /** SECURITY: also inside a CONNECT: its client may have been taken off the list, or its token changed. */
 function identifyAsker(asker: Asker, attempt: Attempt): Refused | null {
   const found = identify(attempt.judgement.identity, asker)
-  if (found.kind === 'invalid') return refused('proxy_auth', 'the proxy credentials are not those of a client')
+  if (found.kind === 'invalid') {
+    if (found.flag !== undefined) attempt.flags.push(found.flag)
+    return refused('proxy_auth', 'the proxy credentials are not those of a client')
+  }
   attempt.client = { name: found.name, by: found.by }
   return null
-}
-
-/** 407 in place of a denial where a token client's rule would allow: only a proxy request can still bring credentials. */
-function missesCredentials(connection: Connection, subject: Subject, reason: Reason, attempt: Attempt): boolean {
-  if (connection.door !== 'absolute' || attempt.client.by === 'token' || reason !== 'no_matching_rule') return false
-  const { policy, identity } = attempt.judgement
-  return tokenClients(identity).some((client) => decide(policy, { ...subject, client }).kind !== 'denial')
 }
 
 /** Literals and our own listeners are judged before the decision (CONTRACT §2 "Addresses"). */
@@ -193,17 +227,21 @@ function denied(denial: Denial, body: OutgoingBody | null): Ruled {
   }
 }
 
-function limited(permit: Permit, body: OutgoingBody | null, attempt: Attempt, deps: Deps): Ruled {
+function limited(
+  permit: Permit,
+  rates: readonly MethodRate[],
+  body: OutgoingBody | null,
+  attempt: Attempt,
+  deps: Deps,
+): Ruled {
   const { policy, mode } = attempt.judgement
   const limit = permit.limits.requestBytes
   if (limit !== null && (body?.length ?? 0) > limit)
     return denied(limitDenied('request_too_large', permit, policy), body)
-  if (permit.rate !== null) {
-    const taken = deps.limiter.take(`rule ${permit.rule} ${permit.client}`, permit.rate, deps.now())
-    if (!taken.ok) {
-      const judged = denied(limitDenied('rate_limited', permit, policy), body)
-      return judged.kind === 'refused' ? { ...judged, rate: taken } : judged
-    }
+  const used = usedUp(permit, rates, deps)
+  if (used !== null) {
+    const judged = denied(limitDenied('rate_limited', permit, policy, used.of), body)
+    return judged.kind === 'refused' ? { ...judged, rate: used.state } : judged
   }
   const allowed: Decision = { decision: 'allow', enforced: mode === 'enforce', rule: permit.rule, reason: null }
   const capped =
@@ -212,15 +250,31 @@ function limited(permit: Permit, body: OutgoingBody | null, attempt: Attempt, de
 }
 
 /** `whole`: the body as far as it was read to be judged, null where nobody has looked at it. */
-function ruledBy({ verdict, subject }: Ruling, whole: Inspected | null, about: Case): Ruled {
-  const { incoming, body, attempt, deps } = about
-  const replay = body === null || whole === null ? body : { reader: chain(whole), length: body.length }
-  const final = verdict.kind === 'needs-body' ? judgeWhole(verdict, whole, subject, incoming, attempt) : verdict
-  if (final.kind === 'denial') {
-    attempt.flags.push(...(final.flags ?? []))
-    return denied(final, replay)
+function ruledBy({ verdict, subject, guard, sighting, form }: Ruling, whole: Inspected | null, about: Case): Ruled {
+  const { incoming, attempt, deps } = about
+  const { headers } = incoming.head
+  const { policy, injections } = attempt.judgement
+  const leak = guard === null || whole === null ? null : leakInBody(whole, headers, guard)
+  const inBody =
+    injections === null || form === null || whole === null ? NOTHING : sightInBody(injections, form, whole, subject)
+  const denial = denialBySecret(policy, subject, leak, inBody)
+  attempt.flags.push(...flagsOf(sighting, inBody))
+  const judged =
+    verdict.kind === 'needs-body' && denial === null
+      ? judgeWhole(verdict, whole, subject, incoming, attempt, deps)
+      : null
+  if (judged === null && whole !== null && isRecordedMcp(incoming, about.body))
+    attempt.calls = recordedCalls(whole, headers)
+  const body = bodyToSend(about.body, whole, leak === null ? guard : null, attempt)
+  const final = denial ?? judged?.verdict ?? (verdict as Exclude<Verdict, NeedsBody>)
+  if (final.kind === 'permit') {
+    const ruled = limited(final.permit, judged?.rates ?? NO_RATES, body, attempt, deps)
+    const learned = ruled.kind === 'proceed' && ruled.decision.decision === 'allow' ? judged?.shape.learned : undefined
+    if (learned !== undefined && final.permit.rule !== null) deps.shapes.learn(final.permit.rule, learned)
+    return ruled
   }
-  return limited(final.permit, replay, attempt, deps)
+  attempt.flags.push(...(final.flags ?? []))
+  return denied(final, body)
 }
 
 function judgeWhole(
@@ -229,25 +283,12 @@ function judgeWhole(
   subject: Subject,
   incoming: IncomingRequest,
   attempt: Attempt,
-): ReturnType<typeof judgeBody> {
-  const content = whole?.content ?? { kind: 'decoded', bytes: EMPTY }
-  return judgeBody(attempt.judgement.policy, subject, needs, {
-    bytes: content.kind === 'decoded' ? content.bytes : EMPTY,
-    undecodable: content.kind === 'decoded' ? null : content.why,
-    complete: whole?.complete ?? false,
-    contentType: soleValue(incoming.head.headers, 'content-type'),
-  })
-}
-
-/** `reloaded`: another policy than that of the attempt has come into force, whether `reading` is done or not. */
-async function unlessReloaded<T>(reading: Promise<T>, attempt: Attempt, deps: Deps): Promise<T | 'reloaded'> {
-  let rejudge = (): void => undefined
-  const reloaded = new Promise<'reloaded'>((resolve) => {
-    rejudge = () => resolve('reloaded')
-  })
-  const waiting = { rejudge: () => rejudge() }
-  deps.live.add(waiting, attempt.judgement)
-  const first = await Promise.race([reading, reloaded])
-  deps.live.remove(waiting)
-  return deps.judgement() === attempt.judgement ? first : 'reloaded'
+  { shapes }: Deps,
+): BodyJudgement {
+  const { headers } = incoming.head
+  const body = { ...bodyToJudge(whole, headers), mcpFields: mcpFieldsOf(headers) }
+  const judged = judgeBody(attempt.judgement.policy, subject, needs, body, shapes)
+  attempt.calls = judged
+  attempt.flags.push(...judged.shape.flags)
+  return judged
 }

@@ -1,8 +1,8 @@
 // What a changed policy ends: requests and tunnels under way, and connections on which nothing could be allowed any more.
 
 import type { Socket } from 'node:net'
-import { type Asker, couldPermit, heldConditions, passesStill, permitsStill, type Route } from '../core/revocation.ts'
-import type { BodyCondition, Permit } from '../core/rule.ts'
+import { type Asker, couldPermit, heldDemands, passesStill, permitsStill, type Route } from '../core/revocation.ts'
+import type { Demand, Permit } from '../core/rule.ts'
 import type { Attempt } from './attempt.ts'
 import type { Deps, Judgement } from './deps.ts'
 import type { Proceed } from './judge.ts'
@@ -18,13 +18,13 @@ export class RequestUnderway implements Open {
   readonly #attempt: Attempt
   readonly #judged: Proceed
   readonly #link: ClientLink
-  readonly #held: readonly BodyCondition[]
+  readonly #held: readonly Demand[]
 
   constructor(attempt: Attempt, judged: Proceed, link: ClientLink) {
     this.#attempt = attempt
     this.#judged = judged
     this.#link = link
-    this.#held = heldConditions(attempt.judgement.policy, judged.permit)
+    this.#held = heldDemands(attempt.judgement.policy, judged.permit)
   }
 
   rejudge(judgement: Judgement): void {

@@ -19,20 +19,23 @@ export class Shares {
     return this.#taken
   }
 
-  /** False: no place for this source. SECURITY: nobody gets more than what is still free, so that greedy sources, however many, leave some. */
-  take(source: string | null): boolean {
-    const held = this.#held.get(source ?? NO_ADDRESS) ?? 0
-    if (held >= Math.min(this.#most, this.#bound - this.#taken)) return false
-    this.#held.set(source ?? NO_ADDRESS, held + 1)
-    this.#taken += 1
+  /**
+   * False: not so many places for this source. SECURITY: nobody gets more than what is still free, so that greedy sources, however many,
+   * leave some.
+   */
+  take(source: string | null, places = 1): boolean {
+    const held = (this.#held.get(source ?? NO_ADDRESS) ?? 0) + places
+    if (held > Math.min(this.#most, this.#bound - this.#taken)) return false
+    this.#held.set(source ?? NO_ADDRESS, held)
+    this.#taken += places
     return true
   }
 
-  /** Once for each place that was taken. */
-  give(source: string | null): void {
-    const held = (this.#held.get(source ?? NO_ADDRESS) ?? 1) - 1
+  /** Once for all places that were taken. */
+  give(source: string | null, places = 1): void {
+    const held = (this.#held.get(source ?? NO_ADDRESS) ?? places) - places
     if (held === 0) this.#held.delete(source ?? NO_ADDRESS)
     else this.#held.set(source ?? NO_ADDRESS, held)
-    this.#taken -= 1
+    this.#taken -= places
   }
 }

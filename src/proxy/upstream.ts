@@ -4,6 +4,8 @@ import { formatAuthority } from '../core/address.ts'
 import { endToEndRequestHeaders } from '../core/framing.ts'
 import { isGrpc } from '../core/grpc.ts'
 import { headerValue, type RawHeaders, type StatusHead } from '../core/http1.ts'
+import type { InjectionPolicy } from '../core/injection.ts'
+import { fillHead } from '../core/injection-fill.ts'
 import type { Reason } from '../core/refusal.ts'
 import type { Permit } from '../core/rule.ts'
 import type { Handshake } from '../core/websocket.ts'
@@ -44,6 +46,8 @@ export type Sent = { readonly address: string | null; readonly timings: Upstream
 
 export interface Sending {
   readonly headers: RawHeaders
+  /** What is put in the place of placeholders in the head; it has been in the body. Null: nothing. */
+  readonly injections: InjectionPolicy | null
   readonly body: OutgoingBody | null
   readonly link: ClientLink
   readonly sent: SentSoFar
@@ -164,15 +168,21 @@ function mayRepeat(answer: Extract<OriginAnswer, { kind: 'failed' }>, { method, 
   return true
 }
 
-/** Judged is what is sent: method, target and authority are the permit's, never the client's spelling of them. */
+/**
+ * Judged is what is sent: method, target and authority are the permit's, never the client's spelling of them. The one exception are
+ * placeholders: what stands for them is put in here, for whom and for which host the permit says.
+ */
 function requestOf(permit: Permit, sending: Sending): OriginRequest {
+  const { injections } = sending
   const grpc = isGrpc(sending.headers)
+  const headers = endToEndRequestHeaders(sending.headers)
+  const filled = injections === null ? null : fillHead(injections, permit, headers, permit.target)
   return {
     method: permit.method,
     scheme: permit.scheme,
     authority: formatAuthority({ host: permit.host, port: permit.port }, DEFAULT_PORT[permit.scheme]),
-    target: permit.target,
-    headers: endToEndRequestHeaders(sending.headers),
+    target: filled?.target ?? permit.target,
+    headers: filled?.headers ?? headers,
     body: sending.body,
     sent: sending.sent,
     trailers: grpc,

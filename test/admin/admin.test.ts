@@ -9,6 +9,7 @@ import { AdminServer } from '../../src/admin/admin.ts'
 let folder: string
 let missing: string[]
 let warnings: string[]
+let refused: string | null
 let server: AdminServer
 let port: number
 
@@ -16,6 +17,7 @@ beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'mcp-egress-admin-'))
   missing = []
   warnings = []
+  refused = null
   server = new AdminServer({
     version: '1.2.3',
     uptimeSeconds: () => 61.7,
@@ -23,9 +25,10 @@ beforeEach(async () => {
     warnings: () => warnings,
     metrics: async () => 'up 1\n',
     metricsContentType: 'text/plain; version=0.0.4',
-    token: 'a-long-admin-token',
+    token: () => 'a-long-admin-token',
+    reload: async () => refused,
   })
-  const address = await server.listen({ kind: 'tcp', host: '127.0.0.1', port: 0 })
+  const { address } = await server.listen({ kind: 'tcp', host: '127.0.0.1', port: 0 })
   port = address.kind === 'tcp' ? address.port : 0
 })
 afterEach(() => {
@@ -115,6 +118,19 @@ describe('the admin listener', () => {
   it('takes nothing but GET, and knows nothing else', async () => {
     expect((await ask('/health', { method: 'POST' })).status).toBe(405)
     expect((await ask('/other', { headers: { Authorization: 'Bearer a-long-admin-token' } })).status).toBe(404)
+  })
+
+  it('reloads for whoever has the token, and says what came of it', async () => {
+    const headers = { Authorization: 'Bearer a-long-admin-token' }
+    const reload = async (given: Record<string, string>): Promise<[number, unknown]> => {
+      const { status, body } = await ask('/reload', { method: 'POST', headers: given })
+      return [status, JSON.parse(body)]
+    }
+    expect(await reload({})).toEqual([401, { error: 'admin.token is needed' }])
+    expect(await reload(headers)).toEqual([200, { reloaded: true }])
+    refused = 'a.yaml:1:1: one\na.yaml:2:1: two'
+    expect(await reload(headers)).toEqual([422, { reloaded: false, problems: ['a.yaml:1:1: one', 'a.yaml:2:1: two'] }])
+    expect((await ask('/reload', { headers })).status).toBe(405)
   })
 
   it('needs no token on a Unix socket of its owner', async () => {

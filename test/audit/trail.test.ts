@@ -176,6 +176,13 @@ describe('the published schema', () => {
       path: '/'.repeat(20_000),
       host: 'a'.repeat(2_000),
       security_flags: Array(100).fill('\0'.repeat(99)) as string[],
+      mcp: Array.from({ length: 17 }, () => ({
+        method: 'tools/call',
+        tool: '\0'.repeat(999),
+        resource: null,
+        id: '1',
+      })),
+      graphql: [{ operation: 'query', name: null }],
     })
     for (const record of verifyFile(path).records) expect(schema.safeParse(record).error?.issues ?? []).toEqual([])
   })

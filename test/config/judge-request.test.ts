@@ -17,6 +17,7 @@ rules:
   - { id: chat, allow: { hosts: [ws.example.com], upgrade: [websocket], schemes: [http, https] } }
   - { id: never, deny: { hosts: ["**.example.com"], paths: [/admin] } }
   - { id: mail, allow: { hosts: [mail.example.com] }, body: { json: [{ path: $.Bcc, must: be-absent }] } }
+  - { id: shaped, allow: { hosts: [shaped.example.com] }, shape: learn }
   - { id: pinned, passthrough: { hosts: [updates.example.org] } }
   - { id: keyed-only, clients: [keyed], allow: { hosts: [keyed.example.com] } }
 upstream: { deny: [metadata, link-local], allow: [10.0.0.0/8] }
@@ -72,6 +73,11 @@ describe('judgeRequest', () => {
     const { conditions, why } = judgeRequest(enforcing, 'anonymous', 'POST', 'https://mail.example.com/')
     expect(conditions).toEqual([{ path: '$.Bcc', must: 'be-absent' }])
     expect(why).toContain('if the body')
+  })
+
+  it('a shape that is only learned is no condition', () => {
+    const { conditions, why } = judgeRequest(enforcing, 'anonymous', 'POST', 'https://shaped.example.com/')
+    expect({ conditions, why }).toEqual({ conditions: [], why: 'rule shaped matches' })
   })
 
   it('tells the anonymous of a client that may, and a client of nobody else', () => {

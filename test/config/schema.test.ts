@@ -66,7 +66,8 @@ describe.each(['docs/configuration.md', 'docs/policy.md'])('%s', (path) => {
     async (_, text) => {
       const file = join(folder, 'mcp-egress.yaml')
       writeFileSync(file, text)
-      const env = { GITHUB_MCP_TOKEN: 'a-token-of-some-length', ADMIN_TOKEN: 'a-token-of-some-length' }
+      const token = 'a-token-of-some-length'
+      const env = { GITHUB_MCP_TOKEN: token, ADMIN_TOKEN: token, DB_PASSWORD: token, GITHUB_TOKEN: token }
       const loaded = loadConfig(file, env)
       expect(loaded.ok ? [] : loaded.problems).toEqual([])
       if (!loaded.ok || loaded.config.tests.length === 0) return

@@ -7,6 +7,8 @@ import { isReference, type Sources, substitute } from '../../src/config/substitu
 const sources = (env: Record<string, string>, files: Record<string, string> = {}): Sources => ({
   env,
   readFile: (path) => files[path] ?? null,
+  runCommand: (command) =>
+    command === 'fails' ? { kind: 'bad', why: 'it ended with 1' } : { kind: 'ok', text: `${command.slice(5)}\n` },
 })
 
 describe('substitute', () => {
@@ -14,6 +16,9 @@ describe('substitute', () => {
     ['a variable', '${A}', 'one'],
     ['variables inside a text', 'x-${A}-${B}', 'x-one-two'],
     ['a file', 'file:a.txt', 'content'],
+    ['a command', 'exec:/bin/x y', 'x y'],
+    ['a URL of a file', 'file:///docs/**', 'file:///docs/**'],
+    ['an escaped command', '$exec:/bin/x', 'exec:/bin/x'],
     ['an escaped variable', '$${A}', '${A}'],
     ['an escaped file', '$file:a.txt', 'file:a.txt'],
     ['no reference at all', '$A and 5$ for {B}', '$A and 5$ for {B}'],
@@ -33,10 +38,20 @@ describe('substitute', () => {
     ['a brace that is not closed', 'x${A', '"${A" names no environment variable'],
     ['a file that is not there', 'file:none', 'the file "none" can not be read'],
     ['a file without content', 'file:empty', 'the file "empty" is empty'],
+    ['a command that fails', 'exec:fails', 'the command "fails": it ended with 1'],
+    ['a command that prints nothing', 'exec:/bin/', 'the command "/bin/" prints nothing'],
     ['a variable with a line break', '${LINES}', 'the value holds a control character'],
   ])('reports %s', (_, written, message) => {
     const given = sources({ A: 'one', EMPTY: '', LINES: 'a\r\nb' }, { empty: '\n' })
     expect(substitute({ a: [written] }, given).findings).toMatchObject([{ place: ['a', 0], message }])
+  })
+
+  it.each([
+    ['a program without its path', 'exec:fails', /^write the whole path, /],
+    ['a command that fails', 'exec:/fails', /^run it by hand, /],
+  ])('of %s says what to do', (_, written, fix) => {
+    const given = { ...sources({}), runCommand: () => ({ kind: 'bad', why: 'so' }) as const }
+    expect(substitute({ a: [written] }, given).findings).toMatchObject([{ fix: expect.stringMatching(fix) }])
   })
 
   it('takes keys as they are', () => {

@@ -1,8 +1,10 @@
 // What is said of a body that a rule does not allow: the first reason in words, and every member that is wrong.
 
 import { describe, expect, it } from 'vitest'
-import { bodyFailure } from '../../src/core/body-failure.ts'
+import type { ReadBody } from '../../src/core/body.ts'
+import { bodyFailure, hintForFailure, type Inspected } from '../../src/core/body-failure.ts'
 import { readJson } from '../../src/core/json-strict.ts'
+import type { Subject } from '../../src/core/rule.ts'
 import { compileRule } from '../../src/core/rule-compile.ts'
 
 const rule = compileRule(
@@ -23,10 +25,23 @@ const rule = compileRule(
     throw new Error(message)
   },
 )
-const parsed = (text: string): Parameters<typeof bodyFailure>[2] => {
+const subject: Subject = {
+  client: 'anonymous',
+  scheme: 'https',
+  method: 'POST',
+  host: { kind: 'name', text: 'api.postmarkapp.com' },
+  port: 443,
+  path: '/email',
+  encodedSlash: false,
+  target: '/email',
+  upgrade: null,
+  overrideHeaders: [],
+}
+const inspected = (read: ReadBody): Inspected => ({ subject, empty: false, read })
+const parsed = (text: string): Inspected => {
   const read = readJson(Buffer.from(text))
   if (read.kind !== 'ok') throw new Error('the test itself is wrong')
-  return { kind: 'ok', content: { kind: 'json', value: read.value } }
+  return inspected({ kind: 'ok', content: { kind: 'json', value: read.value } })
 }
 
 describe('a body', () => {
@@ -35,41 +50,45 @@ describe('a body', () => {
     [
       'with one member too many',
       '{"From":"me@acme.example","Bcc":"x"}',
-      { hint: 'rule mail: $.Bcc must be-absent', flags: ['body_rule:$.Bcc'] },
+      { why: '$.Bcc must be-absent', flags: ['body_rule:$.Bcc'] },
     ],
     [
       'with two members wrong',
       '{"From":"me@evil.test","Bcc":"x"}',
-      { hint: 'rule mail: $.Bcc must be-absent', flags: ['body_rule:$.Bcc', 'body_rule:$.From'] },
+      { why: '$.Bcc must be-absent', flags: ['body_rule:$.Bcc', 'body_rule:$.From'] },
     ],
   ])('%s', (_what, text, expected) => {
-    expect(bodyFailure('mail', rule, parsed(text))).toEqual(expected)
+    expect(bodyFailure(rule, parsed(text))).toEqual(expected)
   })
 
   it.each([
     ['a form', 'form', 'forms'],
     ['form data', 'multipart', 'form data'],
   ] as const)('that is %s is not allowed by a rule about JSON', (_what, kind, named) => {
-    expect(bodyFailure('mail', rule, { kind: 'ok', content: { kind, fields: [] } })).toEqual({
-      hint: `rule mail: it says nothing of bodies that are ${named}`,
+    expect(bodyFailure(rule, inspected({ kind: 'ok', content: { kind, fields: [] } }))).toEqual({
+      why: `it says nothing of bodies that are ${named}`,
       flags: [],
     })
   })
 
   it('that can not be read is none of whose members are known', () => {
-    expect(bodyFailure('mail', rule, { kind: 'bad', why: 'the body is not JSON' })).toEqual({
-      hint: 'rule mail: the body is not JSON',
+    expect(bodyFailure(rule, inspected({ kind: 'bad', why: 'the body is not JSON' }))).toEqual({
+      why: 'the body is not JSON',
       flags: [],
     })
   })
 
   it.each([
     ['gone', undefined],
-    ['without conditions now', { ...rule, conditions: null }],
+    ['without conditions now', { ...rule, inspection: null }],
   ])('is not allowed by a rule that is %s', (_what, now) => {
-    expect(bodyFailure('mail', now, parsed('{}'))).toEqual({
-      hint: 'rule mail: the rule has changed in the meantime',
+    expect(bodyFailure(now, parsed('{}'))).toEqual({
+      why: 'the rule has changed in the meantime',
       flags: [],
     })
+  })
+
+  it('is named with its rule in the hint', () => {
+    expect(hintForFailure('mail', { why: '$.Bcc must be-absent', flags: [] })).toBe('rule mail: $.Bcc must be-absent')
   })
 })

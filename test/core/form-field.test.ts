@@ -1,5 +1,6 @@
 // The values of one field, and the spellings that some reader takes for it.
 
+import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { fieldValues } from '../../src/core/form-field.ts'
 
@@ -42,5 +43,26 @@ describe('the values of a field', () => {
 
   it('[ at the beginning is a name like any other', () => {
     expect(fieldValues([field('[x]')], '[y]')).toEqual([])
+  })
+
+  it('are unknown beside whatever is read as the name, and beside nothing else', () => {
+    const letter = fc.constantFrom(...'aAkKsS\u212a\u017f\u00df1_.[ '.split(''))
+    const names = fc.string({ unit: letter, minLength: 1, maxLength: 3 })
+    const folded = (name: string): string => name.trim().replaceAll(/[ .[]/g, '_').toUpperCase().toLowerCase()
+    const read = (name: string): string[] => {
+      const list = name.indexOf('[', 1)
+      return [folded(name), ...(list === -1 ? [] : [folded(name.slice(0, list))])]
+    }
+    let alike = 0
+    fc.assert(
+      fc.property(names, names, (name, other) => {
+        fc.pre(name !== other)
+        const expected = read(other).some((reading) => read(name).includes(reading)) ? null : []
+        expect(fieldValues([field(other)], name)).toEqual(expected)
+        if (expected === null) alike += 1
+      }),
+      { numRuns: 5000 },
+    )
+    expect(alike).toBeGreaterThan(60)
   })
 })

@@ -63,6 +63,30 @@ describe('what to do about a denial', () => {
     ],
     ['a client', subject({}), [rule('r', {}, { clients: ['mail'] })], 'add github-mcp to the clients of rule r'],
     [
+      'an operation',
+      subject({ method: 'PUT' }),
+      [rule('r:user/get', { methods: ['GET'], paths: ['/user'] })],
+      'add the operation to the openapi.allow of rule r',
+    ],
+    [
+      'the port of an operation',
+      subject({ method: 'GET', path: '/user', port: 8443 }),
+      [rule('r:user/get', { methods: ['GET'], paths: ['/user'] })],
+      'add port 8443 to the servers in the API description of rule r',
+    ],
+    [
+      'the scheme of an operation',
+      subject({ method: 'GET', path: '/user', scheme: 'http', port: 80 }),
+      [rule('r:user/get', { methods: ['GET'], paths: ['/user'] })],
+      'add http to the servers in the API description of rule r',
+    ],
+    [
+      'the client of an operation',
+      subject({}),
+      [rule('r:user/get', { methods: ['GET'], paths: ['/user/*'] }, { clients: ['mail'] })],
+      'add github-mcp to the clients of rule r',
+    ],
+    [
       'the nearest rule',
       subject({}),
       [rule('far', { methods: ['PUT'], paths: ['/a'] }), read],
@@ -140,6 +164,11 @@ describe('what to do about a denial', () => {
     }
     expect(hintForLimit('rate_limited', permit as Permit)).toBe('rule r allows 60 requests a minute')
     expect(hintForLimit('request_too_large', permit as Permit)).toBe('rule r takes at most 9 bytes of body')
+    expect(hintForLimit('rate_limited', { ...permit, rule: 'r:a' } as Permit)).toBe(
+      'rule r allows 60 requests a minute',
+    )
     expect(hintForLimit('rate_limited', { ...permit, rate: null } as Permit)).toBe('wait and try again')
+    const method = { method: 'tools/call', rate: { requests: 5, per: 'hour' } } as const
+    expect(hintForLimit('rate_limited', permit as Permit, method)).toBe('rule r allows 5 tools/call a hour')
   })
 })

@@ -1,4 +1,5 @@
 import { Buffer } from 'node:buffer'
+import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { parseSteps, select } from '../../src/core/json-path.ts'
 import { readJson } from '../../src/core/json-strict.ts'
@@ -73,8 +74,30 @@ describe('paths into JSON', () => {
     ['nothing certain with another spelling of the name', '$.Bcc', '{"BCC":1}', null],
     ['nothing certain with the Kelvin sign for k', '$.key', '{"\u212aey":1}', null],
     ['nothing certain with the long s for s', '$.cost', '{"co\u017ft":1}', null],
+    ['a name that only begins so', '$.key', '{"keys":1,"ke":2,"lock":3}', []],
+    ['nothing certain with a letter that becomes two', '$.strasse', '{"stra\u00dfe":1}', null],
+    ['nothing certain with a name beyond ASCII', '$.\u00e9', '{"\u00c9":1}', null],
+    ['the name itself among others', '$.key', '{"lock":3,"key":1,"\u212bngstrom":2}', [1]],
     ['no prototype', '$.constructor', '{}', []],
   ])('selects %s', (_, path, json, expected) => {
     expect(selected(path, json)).toEqual(expected)
+  })
+
+  it('takes for another spelling what folds to the same, and nothing else', () => {
+    const letters = fc.constantFrom(...'kKsSiIaZ\u212a\u017f\u00df\u0130\u0131\u03a3\u03c2\u03c3\u00e9-1'.split(''))
+    const names = fc.string({ unit: letters, minLength: 1, maxLength: 4 })
+    const folded = (name: string): string => name.toUpperCase().toLowerCase()
+    let alike = 0
+    fc.assert(
+      fc.property(names, names, fc.boolean(), (name, other, same) => {
+        const member = same ? (name === name.toUpperCase() ? name.toLowerCase() : name.toUpperCase()) : other
+        fc.pre(member !== name)
+        const found = select(new Map([[member, 1]]), [{ kind: 'name', name }])
+        expect(found).toEqual(folded(member) === folded(name) ? null : [])
+        if (found === null) alike += 1
+      }),
+      { numRuns: 2000 },
+    )
+    expect(alike).toBeGreaterThan(200)
   })
 })

@@ -31,6 +31,13 @@ describe('strict JSON', () => {
     ['null', 'null', null],
     ['false', 'false', false],
     ['zero', '0', 0],
+    ['a number of 15 digits', '999999999999999', 999_999_999_999_999],
+    ['a number of more', '12345678901234567890', Number('12345678901234567890')],
+    [
+      'numbers of every form',
+      '[1.5,2e3,4E1,7,0.5,-1.5,1.5e2,1.25E+1,0,-0]',
+      [1.5, 2000, 40, 7, 0.5, -1.5, 150, 12.5, 0, -0],
+    ],
     ['a negative fraction with exponent', '-12.5e-1', -1.25],
     ['empty containers', '{"a":[],"b":{ },"c":[ ]}', { a: [], b: {}, c: [] }],
     ['blanks everywhere', '\t{ "a" : [ 1 , 2 ] ,\r\n"b" : null }\n', { a: [1, 2], b: null }],
@@ -65,6 +72,11 @@ describe('strict JSON', () => {
     ['a fraction without digits', '[1.]', 'expected a comma or ]'],
     ['a hex number', '0x10', 'something after the value'],
     ['a comment', '/* */1', 'expected a value'],
+    ['a small number that goes on as none', '12a', 'something after the value'],
+    ['a point in front of an exponent', '[1.e5]', 'expected a comma or ]'],
+    ['two points', '[1.2.3]', 'expected a comma or ]'],
+    ['a zero in front of a point and digits', '[00.5]', 'expected a comma or ]'],
+    ['a small number that goes on without an end', '[12e]', 'expected a comma or ]'],
     ['a trailing comma in an array', '[1,]', 'expected a value'],
     ['a trailing comma in an object', '{"a":1,}', 'expected a member name'],
     ['a missing comma', '[1 2]', 'expected a comma or ]'],
@@ -89,8 +101,12 @@ describe('strict JSON', () => {
     expect(read(text)).toBe(why)
   })
 
-  it('says where', () => {
-    expect(readJson(Buffer.from('[1,x]'))).toEqual({ kind: 'bad', why: 'expected a value', offset: 3 })
+  it.each([
+    ['a value that is none', '[1,x]', 3],
+    ['a control character in a string', '["a\nb"]', 3],
+    ['the end of a string that has none', '["abc', 5],
+  ])('says where: %s', (_, text, offset) => {
+    expect(readJson(Buffer.from(text))).toMatchObject({ kind: 'bad', offset })
   })
 
   it('reads what JSON.stringify writes', () => {

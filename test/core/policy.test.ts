@@ -1,4 +1,3 @@
-import { Buffer } from 'node:buffer'
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { type Host, parseHost } from '../../src/core/address.ts'
@@ -9,7 +8,6 @@ import {
   couldAllow,
   couldAllowAny,
   decide,
-  judgeBody,
   limitDenied,
   passthroughRule,
   permitPassthrough,
@@ -342,12 +340,6 @@ describe('conditions on the body', () => {
   const mail = (id: string, json: readonly BodyCondition[], match: Match = {}): RuleSpec =>
     allow({ methods: ['POST'], paths: ['/email'], ...match }, { id, body: { json } })
   const post = ask('POST https://api.example.com/email')
-  const json = (text: string): Parameters<typeof judgeBody>[3] => ({
-    bytes: Buffer.from(text),
-    complete: true,
-    contentType: 'application/json',
-    undecodable: null,
-  })
   const needs = (policy: Policy): NeedsBody => {
     const verdict = decide(policy, post)
     if (verdict.kind !== 'needs-body') throw new Error(`decided without the body: ${outcome(verdict)}`)
@@ -357,8 +349,8 @@ describe('conditions on the body', () => {
   it('are asked for when only rules with conditions match', () => {
     const verdict = needs(policyOf([mail('a', [noBcc]), mail('b', [fromUs], { hosts: ['*.example.com'] })]))
     expect(verdict.candidates).toMatchObject([
-      { rule: 'a', conditions: [noBcc], permit: { rule: 'a', target: '/email' } },
-      { rule: 'b', conditions: [fromUs], permit: { rule: 'b' } },
+      { rule: 'a', demands: [noBcc], permit: { rule: 'a', target: '/email' } },
+      { rule: 'b', demands: [fromUs], permit: { rule: 'b' } },
     ])
   })
 
@@ -373,58 +365,6 @@ describe('conditions on the body', () => {
       mail('exact', [noBcc]),
     ]
     expect(needs(policyOf(rules)).candidates.map((candidate) => candidate.rule)).toEqual(['both', 'exact', 'deep'])
-  })
-
-  it.each([
-    ['all hold', '{"From":"me@acme.example"}', 'allow mail'],
-    ['one fails', '{"From":"me@acme.example","Bcc":"x"}', 'body_rule'],
-    ['the other fails', '{"From":"me@evil.test"}', 'body_rule'],
-    ['a member twice', '{"From":"me@evil.test","From":"me@acme.example"}', 'body_rule'],
-    ['no JSON', 'From=me@acme.example', 'body_rule'],
-    ['nothing', '', 'body_rule'],
-  ])('judge the body: %s', (_, text, expected) => {
-    const policy = policyOf([mail('mail', [noBcc, fromUs])])
-    expect(outcome(judgeBody(policy, post, needs(policy), json(text)))).toBe(expected)
-  })
-
-  it.each([
-    ['another type', { contentType: 'text/plain' }],
-    ['an encoding not undone', { undecodable: 'br' }],
-    ['a body cut short', { complete: false }],
-  ])('are never waved through: %s', (_, changes) => {
-    const policy = policyOf([mail('mail', [noBcc])])
-    const verdict = judgeBody(policy, post, needs(policy), { ...json('{}'), ...changes })
-    expect(verdict).toMatchObject({ reason: 'body_rule', rule: 'mail' })
-  })
-
-  it('try every rule, and name the first that failed', () => {
-    const policy = policyOf([mail('first', [noBcc]), mail('second', [fromUs])])
-    expect(outcome(judgeBody(policy, post, needs(policy), json('{"Bcc":1,"From":"a@acme.example"}')))).toBe(
-      'allow second',
-    )
-    expect(judgeBody(policy, post, needs(policy), json('{"Bcc":1}'))).toEqual({
-      kind: 'denial',
-      reason: 'body_rule',
-      rule: 'first',
-      hint: 'rule first: $.Bcc must be-absent',
-      observed: null,
-      flags: ['body_rule:$.Bcc'],
-    })
-  })
-
-  it('grant nothing by a rule that is gone, or that has no conditions any more', () => {
-    const asked = needs(policyOf([mail('mail', [noBcc])]))
-    for (const policy of [policyOf([]), policyOf([allow({}, { id: 'mail' })])]) {
-      expect(judgeBody(policy, post, asked, json('{}'))).toMatchObject({ reason: 'body_rule', rule: 'mail' })
-    }
-    const none = judgeBody(policyOf([]), post, { kind: 'needs-body', candidates: [] }, json('{}'))
-    expect(none).toMatchObject({ reason: 'body_rule', rule: null, hint: expect.stringContaining('no rule') })
-  })
-
-  it('in observe mode go on under no rule', () => {
-    const policy = policyOf([mail('mail', [noBcc])], 'observe')
-    const verdict = judgeBody(policy, post, needs(policy), json('{"Bcc":1}'))
-    expect(verdict).toMatchObject({ rule: 'mail', observed: { rule: null, target: '/email' } })
   })
 })
 
@@ -484,6 +424,16 @@ describe('a limit that is used up', () => {
         observed,
       })
     }
+  })
+
+  it('the rate of a method is called by its name', () => {
+    const policy = policyOf([spec])
+    const verdict = decide(policy, ask('GET https://api.example.com/'))
+    if (verdict.kind !== 'permit') throw new Error('denied')
+    const method = { method: 'tools/call', rate: { requests: 60, per: 'minute' } } as const
+    expect(limitDenied('rate_limited', verdict.permit, policy, method).hint).toBe(
+      'rule allow allows 60 tools/call a minute',
+    )
   })
 })
 

@@ -2,7 +2,17 @@ import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { RequestCompleted, RequestDecided } from '../../src/core/event.ts'
 import { headerFields, messageBody } from '../../src/core/record-message.ts'
-import { client, completed, decided, MAX_FLAG, MAX_FLAGS, MAX_TARGET, MAX_TEXT } from '../../src/core/record-request.ts'
+import { graphqlOperations, mcpMessages } from '../../src/core/record-calls.ts'
+import {
+  client,
+  completed,
+  decided,
+  MAX_FLAG,
+  MAX_FLAGS,
+  MAX_OWN,
+  MAX_TARGET,
+  MAX_TEXT,
+} from '../../src/core/record-request.ts'
 import { list, number, text } from '../../src/core/record-text.ts'
 import { COMPLETED, DECIDED } from '../support/audit-events.ts'
 
@@ -12,11 +22,13 @@ function plainDecided(event: RequestDecided, cut: string[]): string {
     text(name, value, limit, cut, owner)
   const { name, source } = event.client
   const asked =
-    own('request_id', event.request_id) + own('connection_id', event.connection_id) + own('door', event.door)
-  const who = `,"client":{${(own('name', name, MAX_TEXT, 'client') + own('source', source, MAX_TEXT, 'client')).slice(1)}}`
+    own('request_id', event.request_id, MAX_OWN) +
+    own('connection_id', event.connection_id, MAX_OWN) +
+    own('door', event.door)
+  const who = `,"client":{${(own('name', name, MAX_TEXT, 'client') + own('source', source, MAX_OWN, 'client')).slice(1)}}`
   const verdict = `${own('decision', event.decision)},"enforced":${event.enforced}`
   const why = own('rule', event.rule) + own('reason', event.reason) + own('mode', event.mode)
-  const where = own('policy', event.policy) + own('method', event.method) + own('scheme', event.scheme)
+  const where = own('policy', event.policy, MAX_OWN) + own('method', event.method) + own('scheme', event.scheme)
   const target = own('host', event.host) + number('port', event.port) + own('path', event.path, MAX_TARGET)
   const rest = own('query', event.query, MAX_TARGET) + own('protocol', event.protocol) + own('sni', event.sni)
   let names = ''
@@ -24,7 +36,9 @@ function plainDecided(event: RequestDecided, cut: string[]): string {
     names += own(from, heard, MAX_TEXT, 'names')
   const named = event.names === undefined ? '' : `,"names":{${names.slice(1)}}`
   const end =
-    own('original_destination', event.original_destination) +
+    own('original_destination', event.original_destination, MAX_OWN) +
+    mcpMessages(event.mcp, cut) +
+    graphqlOperations(event.graphql, cut) +
     list('security_flags', event.security_flags, MAX_FLAG, MAX_FLAGS, cut) +
     headerFields('request_headers', event.request_headers, cut)
   return asked + who + verdict + why + where + target + rest + named + end
@@ -35,7 +49,8 @@ function plainCompleted(event: RequestCompleted, cut: string[]): string {
   const { dns, connect, tls, first_byte } = event.timings
   const timings =
     number('dns', dns) + number('connect', connect) + number('tls', tls) + number('first_byte', first_byte)
-  const how = own('request_id', event.request_id) + own('outcome', event.outcome) + own('reason', event.reason)
+  const how =
+    text('request_id', event.request_id, MAX_OWN, cut) + own('outcome', event.outcome) + own('reason', event.reason)
   const grpc = event.grpc_status === undefined ? '' : number('grpc_status', event.grpc_status)
   const told = number('status', event.status) + grpc + own('upstream_address', event.upstream_address)
   const counted =
@@ -91,6 +106,10 @@ const anyDecided = fc.record({
     fc.constantFrom({}, { connect: 'a', sni: 'b', host: 'c', url: 'd' }, { sni: '\u009b'.repeat(MAX_TEXT) }),
   ),
   original_destination: nullable,
+  mcp: maybe(
+    fc.array(fc.record({ method: nullable, tool: nullable, resource: nullable, id: nullable }), { maxLength: 3 }),
+  ),
+  graphql: maybe(fc.array(fc.record({ operation: value, name: nullable }), { maxLength: 3 })),
   security_flags: flags,
   request_headers: maybe(fields),
 }) as unknown as fc.Arbitrary<RequestDecided>

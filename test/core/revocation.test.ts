@@ -7,7 +7,7 @@ import {
   type Asker,
   couldPermit,
   type Grounds,
-  heldConditions,
+  heldDemands,
   passesStill,
   permitsStill,
   type Route,
@@ -138,9 +138,9 @@ describe('a request under way', () => {
     const verdict = decide(policy, { ...SUBJECT, client: 'anonymous' })
     if (verdict.kind !== 'needs-body') throw new Error(verdict.kind)
     const permit = verdict.candidates[0]?.permit as Permit
-    expect(heldConditions(policy, permit)).toEqual([NO_BCC, NO_CC])
-    expect(heldConditions(policy, { ...permit, rule: null })).toEqual([])
-    expect(heldConditions(grounds([allow()]).policy, permit)).toEqual([])
+    expect(heldDemands(policy, permit)).toEqual([NO_BCC, NO_CC])
+    expect(heldDemands(policy, { ...permit, rule: null })).toEqual([])
+    expect(heldDemands(grounds([allow()]).policy, permit)).toEqual([])
   })
 })
 

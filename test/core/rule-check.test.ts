@@ -77,6 +77,14 @@ describe('a rule as written', () => {
     ['a rate of none', rule('allow', {}, { rate: { requests: 0, per: 'hour' } }), 'rate.requests', /range/],
     ['a rate beyond all use', rule('allow', {}, { rate: { requests: 2e9, per: 'hour' } }), 'rate.requests', /range/],
     ['half a burst', rule('allow', {}, { rate: { requests: 1, per: 'hour', burst: 1.5 } }), 'rate.burst', /range/],
+    ...[{ requests: 0, per: 'hour' } as const, { requests: 1, per: 'hour', burst: 2e9 } as const].map(
+      (own): [string, RuleSpec, string, RegExp] => [
+        `a rate of a method: ${JSON.stringify(own)}`,
+        rule('allow', {}, { mcp: { tools: ['*'], rates: [{ method: 'tools/call', rate: own }] } }),
+        'mcp.rates',
+        /range/,
+      ],
+    ),
     [
       'a negative limit',
       rule('allow', {}, { limits: { requestBytes: -1, responseBytes: null } }),

@@ -3,6 +3,8 @@ import type { MatchSpec, RuleSpec, Subject } from '../../src/core/rule.ts'
 import {
   type CompiledRule,
   compileRule,
+  deniedReadings,
+  deniesUpgrade,
   matchesMethod,
   matchesName,
   matchesPath,
@@ -82,6 +84,12 @@ describe('a compiled rule', () => {
     expect(matchesPath(compile(spec('allow', {})).rule, '*')).toBe(true)
   })
 
+  it('does not match what is taken out of its paths', () => {
+    const { rule } = compile(spec('allow', { paths: ['/a/*', '/b/*'], notPaths: ['/a/x', '/a/*.json'] }))
+    const paths = ['/a/y', '/a/x', '/a/x.json', '/b/x', '/c/x']
+    expect(paths.filter((path) => matchesPath(rule, path))).toEqual(['/a/y', '/b/x'])
+  })
+
   it('restricts when it looks at method or path', () => {
     expect(restricts(compile(spec('allow', {})).rule)).toBe(false)
     expect(restricts(compile(spec('allow', { methods: ['GET'] })).rule)).toBe(true)
@@ -108,7 +116,7 @@ describe('a compiled rule', () => {
     expect(rule).toMatchObject({
       order: 3,
       upgrades: new Set(['websocket']),
-      conditions: [{ text: '$.a must be-absent' }],
+      inspection: { conditions: [{ text: '$.a must be-absent' }] },
     })
   })
 
@@ -145,5 +153,25 @@ describe('a compiled rule', () => {
     ['%2F in a deny rule', spec('deny', { paths: ['/pkg/@a%2Fb'] })],
   ])('may have %s', (_, rule) => {
     expect(compile(rule).problems).toEqual([])
+  })
+})
+
+describe('a deny rule', () => {
+  it.each<[string, boolean, readonly string[]]>([
+    ['/a/b', false, ['/a/b']],
+    ['/a%2Fb%2Fc', true, ['/a%2Fb%2Fc', '/a/b/c']],
+  ])('reads %s in each way it may be read', (path, encodedSlash, readings) => {
+    expect(deniedReadings({ path, encodedSlash } as Subject)).toEqual(readings)
+  })
+
+  it.each<[string, readonly string[] | undefined, string | null, boolean]>([
+    ['without upgrades is for requests with one', undefined, 'websocket', true],
+    ['without upgrades is for requests without', undefined, null, true],
+    ['with upgrades is for those', ['websocket'], 'websocket', true],
+    ['with upgrades is not for others', ['websocket'], 'h2c', false],
+    ['with upgrades is not for requests without', ['websocket'], null, false],
+  ])('%s', (_, upgrade, asked, expected) => {
+    const { rule } = compile(spec('deny', upgrade === undefined ? {} : { upgrade }))
+    expect(deniesUpgrade(rule, asked)).toBe(expected)
   })
 })

@@ -226,6 +226,7 @@ describe('a dimension that a query leaves open', () => {
     const query = { client: ['a'], service: serviceKeys('https', 443), ...open }
     const [node] = nodesFor(index, host('x.test'))
     expect(node !== undefined && someRule(node, query, ({ id }) => id === 'rule-20')).toBe(true)
+    expect(node !== undefined && someRule(node, query, ({ id }) => id === 'another')).toBe(false)
   })
 })
 

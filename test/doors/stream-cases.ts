@@ -3,7 +3,7 @@
 import { expect, it } from 'vitest'
 import { ok } from '../support/scripted-origin.ts'
 import type { Wire } from '../support/wire.ts'
-import { type Bed, refusalOf, type Way } from './support/bed.ts'
+import { type Bed, INSPECTED, refusalOf, type Way } from './support/bed.ts'
 import { pour, reset, settled } from './support/flow.ts'
 import { gate } from './support/gate.ts'
 
@@ -256,6 +256,18 @@ export function streamCases(way: Way, bed: () => Bed): void {
       status: null,
       bytes_sent: 4,
     })
+  })
+
+  it('[P8] a client that leaves in the middle of a body that is judged is told of as one that left', async () => {
+    const { open, request, attempt } = bed()
+    const wire = await open(INSPECTED)
+    const fields = 'Content-Type: application/json\r\nContent-Length: 10\r\nExpect: 100-continue\r\n'
+    wire.write(request('/half-judged', { host: INSPECTED, method: 'POST', fields }))
+    await wire.takeUntil('100 Continue')
+    wire.socket.destroy()
+    const { decided, completed } = await attempt('/half-judged')
+    expect(decided).toMatchObject({ decision: 'deny', enforced: true, reason: 'client_aborted' })
+    expect(completed).toMatchObject({ outcome: 'client_aborted', reason: 'client_aborted', status: null })
   })
 
   it.skipIf(way.tls)('a client that has said all and half-closes still gets its answer', async () => {

@@ -56,7 +56,7 @@ it('serves each address, over UDP and TCP, and writes into the chain', async () 
 
 it('holds to a changed policy and changed answers from the next question on', async () => {
   const [port = 0] = ports('dns')
-  proxy.reload(config('other.test', 'dns: { addresses: [10.0.0.9] }'))
+  await proxy.reload(config('other.test', 'dns: { addresses: [10.0.0.9] }'))
   expect(rcodeOf(await ask('api.test', 'A', { port }))).toBe('NXDOMAIN')
   expect(addressesOf(await ask('other.test', 'A', { port }))).toEqual(['10.0.0.9'])
 })

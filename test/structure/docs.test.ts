@@ -50,21 +50,28 @@ describe.each(PAGES)('%s', (page) => {
   })
 })
 
-it('every whole configuration in README loads', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'mcp-egress-docs-'))
-  try {
-    const blocks = [...text('README.md').matchAll(/```yaml\n([\s\S]*?)```/g)].map((match) => match[1] ?? '')
-    expect(blocks.length).toBeGreaterThan(0)
-    for (const block of blocks) {
-      const file = join(folder, 'mcp-egress.yaml')
-      writeFileSync(file, block)
-      const loaded = loadConfig(file, {})
-      expect(loaded.ok ? [] : loaded.problems).toEqual([])
+/** What a snippet takes from the machine it would run on: variables, files and commands. */
+const FROM_OUTSIDE = /^the environment variable |^the command | can not be read/
+
+it.each(PAGES.filter((page) => /^```yaml\nversion: 1/m.test(text(page))))(
+  'every whole configuration in %s loads',
+  (page) => {
+    const folder = mkdtempSync(join(tmpdir(), 'mcp-egress-docs-'))
+    try {
+      const blocks = [...text(page).matchAll(/```yaml\n(version: 1\n[\s\S]*?)```/g)].map((match) => match[1] ?? '')
+      expect(blocks.length).toBeGreaterThan(0)
+      for (const block of blocks) {
+        const file = join(folder, 'mcp-egress.yaml')
+        writeFileSync(file, block)
+        const loaded = loadConfig(file, {})
+        const problems = loaded.ok ? [] : loaded.problems
+        expect(problems.filter(({ message }) => !FROM_OUTSIDE.test(message))).toEqual([])
+      }
+    } finally {
+      rmSync(folder, { recursive: true, force: true })
     }
-  } finally {
-    rmSync(folder, { recursive: true, force: true })
-  }
-})
+  },
+)
 
 it('every verb in the table of README exists, and every verb is in the table', () => {
   const table = [...text('README.md').matchAll(/^\| `([a-z-]+)/gm)].map((match) => match[1])

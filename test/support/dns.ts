@@ -146,6 +146,8 @@ export async function startDnsLab(options: DnsLabOptions): Promise<DnsLab> {
     judgement: () => ({
       policy: compiled.policy,
       policyHash: 'a'.repeat(64),
+      secrets: null,
+      injections: null,
       bodyPrefix: 0,
       mode: spec.mode,
       identity: compileIdentity(spec.clients),
@@ -178,6 +180,6 @@ export async function startDnsLab(options: DnsLabOptions): Promise<DnsLab> {
     trailGate: null,
   }
   const lab: DnsLab = Object.assign(state, { server, port: 0, metrics, close: () => server.close() })
-  const { port } = await server.listen({ host: options.host ?? '127.0.0.1', port: 0 })
-  return Object.assign(lab, { port })
+  const { address } = await server.listen({ host: options.host ?? '127.0.0.1', port: 0 })
+  return Object.assign(lab, { port: address.port })
 }

@@ -132,7 +132,7 @@ export async function startLab(options: LabOptions): Promise<Lab> {
     resolveTo: (name, addresses) => void names.set(name, addresses),
     reload: (changes) => {
       writeFileSync(file, yamlOf({ ...options, ...changes }, root))
-      proxy.reload(load())
+      void proxy.reload(load())
     },
     close: async () => {
       await proxy.stop()

@@ -5,7 +5,7 @@ import { connect, createSecureContext, rootCertificates } from 'node:tls'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { openAuthority } from '../../src/tls/authority.ts'
 import { LeafCache } from '../../src/tls/leaf-cache.ts'
-import { systemRoots, TrustError, upstreamSecureContext, upstreamTrust } from '../../src/tls/trust.ts'
+import { systemRoots, TrustError, upstreamContext, upstreamTrust } from '../../src/tls/trust.ts'
 import {
   bareEnvironment,
   compiledRoom,
@@ -23,7 +23,7 @@ const pem = (directory: string): string => readFileSync(join(directory, 'ca.pem'
 
 /** The verdict of the upstream context on a server: `ok`, or the code of the error. */
 async function verdict(port: number, sources: readonly string[], own: string): Promise<string> {
-  const secureContext = upstreamSecureContext(sources, own)
+  const secureContext = upstreamContext(upstreamTrust(sources, own))
   const socket = connect({ port, host: '127.0.0.1', servername: 'api.example.test', secureContext })
   onTestFinished(() => {
     socket.destroy()
@@ -83,14 +83,14 @@ describe('upstream trust', () => {
     const script = `
       import { readFileSync } from 'node:fs'
       import { connect } from 'node:tls'
-      import { upstreamSecureContext } from ${JSON.stringify(join(room, 'tls/trust.js'))}
+      import { upstreamContext, upstreamTrust } from ${JSON.stringify(join(room, 'tls/trust.js'))}
       const [port, ca] = process.argv.slice(1)
       const options = { port: Number(port), host: '127.0.0.1', servername: 'api.example.test' }
       const ask = (extra) => new Promise((resolve) => {
         const socket = connect({ ...options, ...extra }, () => { resolve('ok'); socket.destroy() })
         socket.on('error', (error) => resolve(error.code))
       })
-      console.log(await ask({}), await ask({ secureContext: upstreamSecureContext(['system'], readFileSync(ca, 'utf8')) }))`
+      console.log(await ask({}), await ask({ secureContext: upstreamContext(upstreamTrust(['system'], readFileSync(ca, 'utf8'))) }))`
     const ca = join(directory, 'ca.pem')
     const { stdout } = await run(process.execPath, ['--input-type=module', '-e', script, '--', String(port), ca], {
       env: bareEnvironment({ NODE_EXTRA_CA_CERTS: ca, SSL_CERT_FILE: ca }),

@@ -23,6 +23,8 @@ export interface ProxyProcess {
 export interface ProxyOptions extends Pick<ExecOptions, 'uid'> {
   readonly configFile: string
   readonly trailFile: string
+  /** More of the command line. */
+  readonly args?: readonly string[]
 }
 
 const START_DEADLINE_MS = 15_000
@@ -31,7 +33,7 @@ const TRAIL_DEADLINE_MS = 10_000
 const KIB = 1_024
 
 export async function startProxyProcess(spawner: Spawner, options: ProxyOptions): Promise<ProxyProcess> {
-  const args = [COMMAND, 'proxy', '-c', options.configFile]
+  const args = [COMMAND, 'proxy', '-c', options.configFile, ...(options.args ?? [])]
   const child = spawner.spawn(process.execPath, args, {
     env: NEUTRAL,
     ...(options.uid === undefined ? {} : { uid: options.uid }),

@@ -84,6 +84,7 @@ export function upstreamBench(): Bench {
         body: asking.body ?? null,
         link: asking.client ?? new Client(),
         sent: asking.sent ?? { bytes: 0, trailerNames: [], address: null },
+        injections: null,
         prefers: asking.prefers ?? 'h2',
         source: asking.source ?? '192.0.2.1',
         onInformational: asking.onInformational ?? (() => undefined),
