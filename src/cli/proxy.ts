@@ -43,7 +43,7 @@ async function serve(options: ProxyOptions): Promise<void> {
     // SECURITY: before it is read, for reading it runs the commands that it names (`exec:`).
     if (file !== null) refuseExposed([file])
     const loaded = await configLater(options.config, { allow: options.allow, observe: options.observe })
-    refuseExposed(loaded.files)
+    refuseExposed(loaded.policyFiles)
     return loaded
   }
   const inherited = inheritedSockets(process.env, process.pid)

@@ -23,6 +23,8 @@ export interface Config {
   readonly file: string | null
   /** Every file that the configuration was read from or names, itself first: what a change of is a change of it. */
   readonly files: readonly string[]
+  /** Those of `files` that the policy was read from: not the CA and the roots, which say nothing of what may leave. */
+  readonly policyFiles: readonly string[]
   /** What relative paths count from. */
   readonly folder: string
   /** Environment variables that hold what no workload may: the values of `inject`, the admin token. */
@@ -109,6 +111,7 @@ export function assemble(
   const trust = upstream.trust.map((entry) => (entry === 'system' ? entry : absolute(entry)))
   return {
     file,
+    policyFiles: read,
     files: [...read, absolute(join(filled.ca.directory, 'ca.pem')), ...trust.filter((entry) => entry !== 'system')],
     folder,
     hash: hashOf(filled),
