@@ -16,6 +16,7 @@ export interface Inspection {
   readonly demands: readonly Demand[]
 }
 
+const NO_DEMANDS: readonly Demand[] = []
 const BODY_KINDS = ['json', 'form', 'multipart'] as const
 
 /** Null where the rule does not look at bodies. What is wrong goes to `complain`. */
@@ -29,6 +30,11 @@ export function compileInspection(spec: RuleSpec, complain: Complain): Inspectio
     shape: shape ?? null,
     demands: demandsOf(spec),
   }
+}
+
+/** Null, or a rule that is gone: it demands nothing. */
+export function demandsBy(inspection: Inspection | null | undefined): readonly Demand[] {
+  return inspection?.demands ?? NO_DEMANDS
 }
 
 function demandsOf({ body, mcp, graphql, shape }: RuleSpec): readonly Demand[] {

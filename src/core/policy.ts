@@ -3,6 +3,7 @@
 import { formatAuthority, type Host } from './address.ts'
 import { hintForLimit, hintForNoMatch, hintForRule, type RuleReason } from './hint.ts'
 import { ANONYMOUS, clientProblems } from './identity.ts'
+import { demandsBy } from './inspection.ts'
 import type { Reason } from './refusal.ts'
 import type { AuditLevel, Denial, LimitSpec, MethodRate, Permit, PolicySpec, Subject, Verdict } from './rule.ts'
 import type { PolicyProblem } from './rule-check.ts'
@@ -94,7 +95,7 @@ export function decide(policy: Policy, subject: Subject): Verdict {
   const candidates = conditional.map((rule) => ({
     rule: rule.id,
     permit: permit(subject, rule),
-    demands: rule.inspection?.demands ?? [],
+    demands: demandsBy(rule.inspection),
   }))
   return { kind: 'needs-body', candidates, observed: observedPermit(policy, subject) }
 }

@@ -3,6 +3,7 @@
 import type { Host } from './address.ts'
 import { type AddressPolicy, judgeAddress } from './address-class.ts'
 import { type Identity, identify } from './identity.ts'
+import { demandsBy } from './inspection.ts'
 import { couldAllow, decide, type Policy, passthroughRule } from './policy.ts'
 import type { Demand, Permit, Subject } from './rule.ts'
 
@@ -35,12 +36,10 @@ export interface Underway {
   readonly address: string | null
 }
 
-const NONE_HELD: readonly Demand[] = []
-
 /** The demands that the body was seen to meet when `policy` gave `permit`. */
 export function heldDemands(policy: Policy, permit: Permit): readonly Demand[] {
   const rule = permit.rule === null ? undefined : policy.rules.get(permit.rule)
-  return rule?.inspection?.demands ?? NONE_HELD
+  return demandsBy(rule?.inspection)
 }
 
 /**

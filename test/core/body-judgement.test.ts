@@ -55,6 +55,18 @@ const verdictOf = (policy: Policy, asked: NeedsBody, body: InspectedBody): BodyJ
 const outcome = (verdict: BodyJudgement['verdict']): string =>
   verdict.kind === 'permit' ? `allow ${verdict.permit.rule}` : verdict.reason
 
+describe('operations of GraphQL', () => {
+  const policy = policyOf([allow({ id: 'read', graphql: { operations: ['query'] } })])
+
+  it.each([
+    ['allowed', 'query A { a }', 'allow read', [{ operation: 'query', name: 'A' }]],
+    ['denied', 'mutation B { b }', 'body_rule', [{ operation: 'mutation', name: 'B' }]],
+  ])('that are %s are judged, and told of', (_what, query, expected, told) => {
+    const judged = judgeBody(policy, post, needs(policy), json(JSON.stringify({ query })), NOTHING_KNOWN)
+    expect([outcome(judged.verdict), judged.graphql]).toEqual([expected, told])
+  })
+})
+
 describe('conditions on the body', () => {
   it.each([
     ['all hold', '{"From":"me@acme.example"}', 'allow mail'],

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { compileInspection } from '../../src/core/inspection.ts'
+import { compileInspection, demandsBy } from '../../src/core/inspection.ts'
 import type { RuleSpec } from '../../src/core/rule.ts'
 
 const rule = (more: Partial<Omit<RuleSpec, 'kind' | 'match'>>): RuleSpec => ({
@@ -17,6 +17,15 @@ function compile(spec: RuleSpec): {
   const inspection = compileInspection(spec, (at, message, fix) => problems.push(`${at}: ${message}; ${fix}`))
   return { inspection, problems }
 }
+
+describe('what is demanded', () => {
+  it.each([
+    ['of no inspection', null],
+    ['by a rule that is gone', undefined],
+  ])('%s is nothing', (_what, inspection) => {
+    expect(demandsBy(inspection)).toEqual([])
+  })
+})
 
 describe('a rule', () => {
   it('that says nothing of bodies does not look at them', () => {
