@@ -38,7 +38,9 @@ export function proxyCommand(): Command {
 }
 
 async function serve(options: ProxyOptions): Promise<void> {
+  let loading = Date.now()
   const load = async (): Promise<Config> => {
+    loading = Date.now()
     const file = findConfig(options.config, process.cwd())
     // SECURITY: before it is read, for reading it runs the commands that it names (`exec:`).
     if (file !== null) refuseExposed([file])
@@ -48,14 +50,14 @@ async function serve(options: ProxyOptions): Promise<void> {
   }
   const inherited = inheritedSockets(process.env, process.pid)
   const config = await load().catch(notStarted)
-  let { files } = config
+  let current = config
   let running: RunningProxy | null = null
   const reloads = new Reloads(async () => {
     if (running === null) return 'the proxy is starting'
     try {
       const next = await load()
       await running.reload(next)
-      files = next.files
+      current = next
       return null
     } catch (error) {
       const why = messageOf(error)
@@ -71,7 +73,9 @@ async function serve(options: ProxyOptions): Promise<void> {
   process.on('SIGHUP', () => void reloads.ask())
   const watching = options.watch
     ? watchFiles(
-        () => files,
+        () => current.files,
+        // The CA may have been made meanwhile, by us.
+        (file) => (current.policyFiles.includes(file) ? loading : Number.POSITIVE_INFINITY),
         () => reloads.ask(),
       )
     : null

@@ -9,12 +9,17 @@ export interface Watching {
   stop(): void
 }
 
+/** The clock of a file system goes by ticks. */
+const TICK_MS = 20
+
 /**
  * Calls `changed` when `files`, asked for at each look, are others than at the last call, and have been the same for one look: a file
- * that is just being written is not read half. Looks every `pollMs`, and not while `changed` has not resolved.
+ * that is just being written is not read half. `since`: when a file began to be read, in ms since the epoch; what has changed after that
+ * was not read. Looks every `pollMs`, and not while `changed` has not resolved.
  */
 export function watchFiles(
   files: () => readonly string[],
+  since: (file: string) => number,
   changed: () => Promise<unknown>,
   pollMs: number = POLL_MS,
 ): Watching {
@@ -24,15 +29,15 @@ export function watchFiles(
   let stopped = false
   const look = async (): Promise<void> => {
     const names = files().join()
-    const stamp = await stampOf(files())
-    known ??= stamp
+    const { stamp, changedSince } = await stampOf(files(), since)
+    known ??= changedSince ? '' : stamp
     const settled = stamp === seen
     seen = stamp
     if (stamp === known || !settled || stopped) return
     known = stamp
     await changed()
-    // Another configuration may name other files. What changed in the meantime is seen at the next look.
-    if (files().join() !== names) known = seen = await stampOf(files())
+    // Another configuration may name other files.
+    if (files().join() !== names) known = seen = null
   }
   const again = (): void => {
     if (stopped) return
@@ -49,12 +54,14 @@ export function watchFiles(
 }
 
 /** Symbolic links are followed. A file that is not there is a state like any other. */
-async function stampOf(files: readonly string[]): Promise<string> {
-  const stamps = await Promise.all(
-    files.map(async (file) => {
-      const found = await stat(file, { bigint: true }).catch(() => null)
-      return found === null ? '-' : `${found.dev}:${found.ino}:${found.size}:${found.mtimeNs}:${found.ctimeNs}`
-    }),
+async function stampOf(
+  files: readonly string[],
+  since: (file: string) => number,
+): Promise<{ readonly stamp: string; readonly changedSince: boolean }> {
+  const found = await Promise.all(files.map((file) => stat(file, { bigint: true }).catch(() => null)))
+  const stamps = found.map((each) =>
+    each === null ? '-' : `${each.dev}:${each.ino}:${each.size}:${each.mtimeNs}:${each.ctimeNs}`,
   )
-  return stamps.join(' ')
+  const changedSince = found.some((each, at) => Number(each?.ctimeMs ?? 0) > since(files[at] ?? '') - TICK_MS)
+  return { stamp: stamps.join(' '), changedSince }
 }

@@ -20,13 +20,20 @@ afterEach(() => {
   rmSync(folder, { recursive: true, force: true })
 })
 
+/** Nothing has changed since. */
+const READ_NOW = Number.POSITIVE_INFINITY
+
 /** Watches and counts; `next` resolves at the next change, or rejects. */
-function watched(...names: string[]): { changes: () => number; next: () => Promise<void> } {
+function watched(
+  names: readonly string[],
+  since: number = READ_NOW,
+): { changes: () => number; next: () => Promise<void> } {
   let changes = 0
   let heard = (): void => undefined
   const files = names.map((name) => join(folder, name))
   watching = watchFiles(
     () => files,
+    () => since,
     async () => {
       changes += 1
       heard()
@@ -58,7 +65,7 @@ it.each<[string, () => void]>([
   ['is taken away', () => rmSync(join(folder, 'a.yaml'))],
 ])('a file that %s', async (_how, change) => {
   writeFileSync(join(folder, 'a.yaml'), 'same')
-  const { changes, next } = watched('a.yaml')
+  const { changes, next } = watched(['a.yaml'])
   await looks(2)
   const noticed = next()
   change()
@@ -74,7 +81,7 @@ it('the symbolic link of a ConfigMap, which is swapped', async () => {
   }
   symlinkSync('..1', join(folder, '..data'))
   symlinkSync('..data/a.yaml', join(folder, 'a.yaml'))
-  const { next } = watched('a.yaml')
+  const { next } = watched(['a.yaml'])
   await looks(2)
   const noticed = next()
   symlinkSync('..2', join(folder, '..data_tmp'))
@@ -84,7 +91,7 @@ it('the symbolic link of a ConfigMap, which is swapped', async () => {
 
 it('nothing is said of a file that stays, nor while one is still being written', async () => {
   writeFileSync(join(folder, 'a.yaml'), 'same')
-  const { changes, next } = watched('a.yaml', 'not-there.yaml')
+  const { changes, next } = watched(['a.yaml', 'not-there.yaml'])
   await looks(3)
   expect(changes()).toBe(0)
   const noticed = next()
@@ -94,5 +101,14 @@ it('nothing is said of a file that stays, nor while one is still being written',
   expect(changes()).toBe(0)
   clearInterval(writing)
   await noticed
+  expect(changes()).toBe(1)
+})
+
+it('a change after they began to be read is noticed, though it came before the first look', async () => {
+  const reading = Date.now()
+  writeFileSync(join(folder, 'a.yaml'), 'changed meanwhile')
+  const { changes, next } = watched(['a.yaml'], reading)
+  await next()
+  await looks(3)
   expect(changes()).toBe(1)
 })
